@@ -1,0 +1,15 @@
+# Every outside library, by its pkg-config name.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(CK REQUIRED IMPORTED_TARGET ck>=0.7)
+pkg_check_modules(URING REQUIRED IMPORTED_TARGET liburing>=2.3)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.13)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash>=0.8)
+pkg_check_modules(NCURSES REQUIRED IMPORTED_TARGET ncurses>=6)
+if(VMSWAP_TESTS AND NOT "thread" IN_LIST VMSWAP_SANITIZE)
+  pkg_check_modules(CRITERION REQUIRED IMPORTED_TARGET criterion>=2.4)
+endif()
+# The sanitizers bring an allocator of their own; two heaps in one process mix badly.
+if(NOT VMSWAP_SANITIZE)
+  pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc>=5.3)
+endif()
