@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/swapfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <linux/fs.h>
+
+#include "queue/base/assert.h"
+#include "queue/base/bits.h"
+#include "queue/base/err.h"
+
+/* Guest memory lies in it: nobody but the owner. */
+#define STORE_MODE 0600
+#define STORE_OPEN (O_RDWR | O_DIRECT | O_CLOEXEC)
+
+/* Slot numbers are 32 bits: just under 16 TiB. */
+#define STORE_BYTES_MAX ((uint64_t)(UINT32_MAX / CHUNK_PAGES) * CHUNK_BYTES)
+
+static uint64_t whole_chunks(uint64_t bytes)
+{
+	return bytes / CHUNK_BYTES * CHUNK_BYTES;
+}
+
+/* open(2) says EINVAL where the file system has no O_DIRECT. */
+static int direct_error(int result)
+{
+	return result == -EINVAL ? -EOPNOTSUPP : result;
+}
+
+/* For file systems without O_TMPFILE: created under a name that is gone at once. */
+static int open_unlinked(const char *directory)
+{
+	char path[PATH_MAX];
+	const int length = snprintf(path, sizeof(path), "%s/vmswap-XXXXXX", directory);
+	int fd;
+
+	if (length < 0 || (size_t)length >= sizeof(path))
+		return -ENAMETOOLONG;
+	fd = errno_of(mkostemp(path, O_DIRECT | O_CLOEXEC));
+	if (fd >= 0)
+		(void)unlink(path);
+	return direct_error(fd);
+}
+
+static int open_unnamed(const char *directory)
+{
+	const int fd = errno_of(open(directory, STORE_OPEN | O_TMPFILE, STORE_MODE));
+
+	if (fd == -EOPNOTSUPP || fd == -EINVAL)
+		return open_unlinked(directory);
+	return fd;
+}
+
+/* flock(2) is held by the descriptor, so it ends with the daemon however that dies. */
+static int open_named(const char *path)
+{
+	const int flags = STORE_OPEN | O_CREAT | O_NOFOLLOW | O_NONBLOCK;
+	CLEANUP_FD int fd = errno_of(open(path, flags, STORE_MODE));
+	struct stat status;
+
+	if (fd < 0)
+		return direct_error(fd);
+	if (fstat(fd, &status) < 0)
+		return -errno;
+	if (!S_ISREG(status.st_mode))
+		return -EINVAL;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	if (fchmod(fd, STORE_MODE) < 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
+/* O_EXCL on a block device: -EBUSY while it is mounted, swapped to, or opened so by another. */
+static int open_device(const char *path)
+{
+	struct stat status;
+
+	if (stat(path, &status) < 0)
+		return -errno;
+	if (!S_ISBLK(status.st_mode))
+		return -ENOTBLK;
+	return direct_error(errno_of(open(path, STORE_OPEN | O_EXCL)));
+}
+
+static int open_store(const struct swapfile_config *config)
+{
+	switch (config->kind) {
+	case SWAPFILE_UNNAMED: return open_unnamed(config->path);
+	case SWAPFILE_NAMED: return open_named(config->path);
+	case SWAPFILE_DEVICE: return open_device(config->path);
+	}
+	UNREACHABLE();
+}
+
+/* What a device holds, or what the file has and its file system has free. */
+static int capacity(int fd, enum swapfile_kind kind, uint64_t *ret_bytes)
+{
+	struct statvfs space;
+	struct stat status;
+
+	if (kind == SWAPFILE_DEVICE)
+		return errno_of(ioctl(fd, BLKGETSIZE64, ret_bytes));
+	if (fstatvfs(fd, &space) < 0 || fstat(fd, &status) < 0)
+		return -errno;
+	*ret_bytes = (uint64_t)space.f_bavail * space.f_frsize + (uint64_t)status.st_blocks * 512;
+	return 0;
+}
+
+static int decide_size(int fd, const struct swapfile_config *config, uint64_t *ret_size_bytes)
+{
+	uint64_t bytes = config->limit_bytes;
+	int result;
+
+	if (bytes == 0 || config->kind == SWAPFILE_DEVICE) {
+		uint64_t available = 0;
+
+		result = capacity(fd, config->kind, &available);
+		if (result < 0)
+			return result;
+		bytes = bytes == 0 ? available : MIN(bytes, available);
+		if (bytes < CHUNK_BYTES)
+			return -ENOSPC;
+	}
+	if (bytes < CHUNK_BYTES)
+		return -EINVAL;
+	*ret_size_bytes = whole_chunks(MIN(bytes, STORE_BYTES_MAX));
+	return 0;
+}
+
+/* Sparse. A file that is longer already is left as it is: its tail may hold somebody's pages. */
+static int grow(int fd, uint64_t size_bytes)
+{
+	struct stat status;
+
+	if (fstat(fd, &status) < 0)
+		return -errno;
+	if ((uint64_t)status.st_size >= size_bytes)
+		return 0;
+	return errno_of(ftruncate(fd, (off_t)size_bytes));
+}
+
+int swapfile_open(const struct swapfile_config *config, struct swapfile *ret_swapfile)
+{
+	CLEANUP_FD int fd = -1;
+	uint64_t size_bytes = 0;
+	int result;
+
+	ASSERT(config->path);
+	fd = open_store(config);
+	if (fd < 0)
+		return fd;
+	result = decide_size(fd, config, &size_bytes);
+	if (result < 0)
+		return result;
+	if (config->kind != SWAPFILE_DEVICE) {
+		result = grow(fd, size_bytes);
+		if (result < 0)
+			return result;
+	}
+	ASSERT(size_bytes > 0 && size_bytes % CHUNK_BYTES == 0);
+	*ret_swapfile = (struct swapfile){
+		.fd = take_fd(&fd),
+		.kind = config->kind,
+		.size_bytes = size_bytes,
+	};
+	return 0;
+}
+
+void swapfile_close(struct swapfile *swapfile)
+{
+	ASSERT(swapfile);
+	close_fd(swapfile->fd);
+	*swapfile = (struct swapfile){.fd = -1};
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The swap store: an unnamed file in a directory (O_TMPFILE: gone with its last descriptor), a
+ * named file (created 0600, no symlink followed, locked against a second daemon) or a block device
+ * (opened exclusively). Always O_DIRECT where the file system has it; without, -EOPNOTSUPP says so.
+ */
+#ifndef VMSWAP_IO_SWAPFILE_H
+#define VMSWAP_IO_SWAPFILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum swapfile_kind {
+	SWAPFILE_UNNAMED, /* path is a directory */
+	SWAPFILE_NAMED,
+	SWAPFILE_DEVICE,
+};
+
+struct swapfile_config {
+	enum swapfile_kind kind;
+	const char *path;
+	uint64_t limit_bytes; /* 0: the device's size, or what the file system has free */
+};
+
+struct swapfile {
+	int fd;
+	enum swapfile_kind kind;
+	uint64_t size_bytes; /* a multiple of the chunk size */
+};
+
+/*
+ * Opens and sizes the store (sparse; a named file is never shrunk). -errno; -EBUSY: in use by
+ * another daemon; -ENOSPC: no room for one chunk; -EINVAL: the limit is below a chunk. Set-up
+ * threads.
+ */
+int swapfile_open(const struct swapfile_config *config, struct swapfile *ret_swapfile);
+void swapfile_close(struct swapfile *swapfile);
+
+#endif

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/uffd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "io/uffd_compat.h"
+#include "queue/base/assert.h"
+#include "queue/base/bits.h"
+#include "queue/base/err.h"
+
+#define FEATURES_REQUIRED (UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM)
+
+/* What a registered range must be able to do. */
+#define IOCTLS_REQUIRED                                                                            \
+	((uint64_t)1 << _UFFDIO_COPY | (uint64_t)1 << _UFFDIO_CONTINUE |                           \
+		(uint64_t)1 << _UFFDIO_ZEROPAGE | (uint64_t)1 << _UFFDIO_WAKE)
+
+/*
+ * WP_UNPOPULATED changes nothing on shmem; it came with CONTINUE_MODE_WP in Linux 6.4, which has no
+ * bit of its own and without which marks cannot be armed on staged pages.
+ */
+static const struct {
+	uint32_t ours;
+	uint64_t kernel;
+} feature_table[] = {
+	{UFFD_WP, UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
+			  UFFD_FEATURE_WP_UNPOPULATED},
+	{UFFD_WP_ASYNC_MARK, UFFD_FEATURE_WP_ASYNC},
+	{UFFD_CAN_POISON, UFFD_FEATURE_POISON},
+	{UFFD_EVENTS,
+		UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_FORK},
+	{UFFD_EVENT_DISCARD, UFFD_FEATURE_EVENT_REMOVE},
+};
+
+static uint32_t features_from_kernel(uint64_t offered)
+{
+	uint32_t features = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(feature_table); i++) {
+		if ((offered & feature_table[i].kernel) == feature_table[i].kernel)
+			features |= feature_table[i].ours;
+	}
+	return features;
+}
+
+static uint64_t features_to_kernel(uint32_t features)
+{
+	uint64_t wanted = FEATURES_REQUIRED;
+
+	for (size_t i = 0; i < ARRAY_SIZE(feature_table); i++) {
+		if (features & feature_table[i].ours)
+			wanted |= feature_table[i].kernel;
+	}
+	return wanted;
+}
+
+int uffd_open(void)
+{
+	CLEANUP_FD int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+
+	if (device >= 0) {
+		const int fd = ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+
+		if (fd >= 0)
+			return fd;
+	}
+	return (int)errno_of(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK));
+}
+
+int uffd_features(uint32_t *ret_features)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+	CLEANUP_FD int fd = uffd_open();
+
+	if (fd < 0)
+		return fd;
+	if (ioctl(fd, UFFDIO_API, &api) < 0)
+		return -errno;
+	if ((api.features & FEATURES_REQUIRED) != FEATURES_REQUIRED)
+		return -EOPNOTSUPP;
+	*ret_features = features_from_kernel(api.features);
+	return 0;
+}
+
+int uffd_handshake(int fd, uint32_t features)
+{
+	struct uffdio_api api = {.api = UFFD_API, .features = features_to_kernel(features)};
+
+	ASSERT(fd >= 0);
+	return errno_of(ioctl(fd, UFFDIO_API, &api));
+}
+
+int uffd_register(int fd, uint64_t address, uint64_t size_bytes, bool with_wp)
+{
+	struct uffdio_register argument = {
+		.range = {.start = address, .len = size_bytes},
+		.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR,
+	};
+	uint64_t required = IOCTLS_REQUIRED;
+
+	ASSERT(address % PAGE_BYTES == 0);
+	ASSERT(size_bytes > 0 && size_bytes % PAGE_BYTES == 0);
+	if (with_wp) {
+		argument.mode |= UFFDIO_REGISTER_MODE_WP;
+		required |= (uint64_t)1 << _UFFDIO_WRITEPROTECT;
+	}
+	if (ioctl(fd, UFFDIO_REGISTER, &argument) < 0)
+		return -errno;
+	if ((argument.ioctls & required) == required)
+		return 0;
+	(void)uffd_unregister(fd, address, size_bytes);
+	return -EOPNOTSUPP;
+}
+
+int uffd_unregister(int fd, uint64_t address, uint64_t size_bytes)
+{
+	struct uffdio_range range = {.start = address, .len = size_bytes};
+
+	ASSERT(address % PAGE_BYTES == 0);
+	return errno_of(ioctl(fd, UFFDIO_UNREGISTER, &range));
+}
+
+static enum uffd_kind fault_kind(uint64_t flags)
+{
+	if (flags & UFFD_PAGEFAULT_FLAG_WP)
+		return UFFD_FAULT_WP;
+	if (flags & UFFD_PAGEFAULT_FLAG_MINOR)
+		return UFFD_FAULT_MINOR;
+	return UFFD_FAULT_MISSING;
+}
+
+static struct uffd_message parse_fault(const struct uffd_msg *raw)
+{
+	return (struct uffd_message){
+		.kind = fault_kind(raw->arg.pagefault.flags),
+		.is_write = raw->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE,
+		.fd = -1,
+		.address = raw->arg.pagefault.address & ~(uint64_t)(PAGE_BYTES - 1),
+	};
+}
+
+static struct uffd_message parse_range(const struct uffd_msg *raw, enum uffd_kind kind)
+{
+	return (struct uffd_message){
+		.kind = kind,
+		.fd = -1,
+		.address = raw->arg.remove.start,
+		.end = raw->arg.remove.end,
+	};
+}
+
+static struct uffd_message parse(const struct uffd_msg *raw)
+{
+	switch (raw->event) {
+	case UFFD_EVENT_PAGEFAULT: return parse_fault(raw);
+	case UFFD_EVENT_REMOVE: return parse_range(raw, UFFD_REMOVED);
+	case UFFD_EVENT_UNMAP: return parse_range(raw, UFFD_UNMAPPED);
+	case UFFD_EVENT_REMAP:
+		return (struct uffd_message){
+			.kind = UFFD_MOVED,
+			.fd = -1,
+			.address = raw->arg.remap.from,
+			.end = raw->arg.remap.from + raw->arg.remap.len,
+			.moved_to = raw->arg.remap.to,
+		};
+	case UFFD_EVENT_FORK:
+		return (struct uffd_message){.kind = UFFD_FORKED, .fd = (int)raw->arg.fork.ufd};
+	default: return (struct uffd_message){.kind = UFFD_OTHER, .fd = -1};
+	}
+}
+
+int uffd_read(int fd, struct uffd_message *ret_messages, uint32_t max)
+{
+	struct uffd_msg raw[UFFD_BATCH_MAX];
+	ssize_t length;
+	int count;
+
+	ASSERT(max > 0 && max <= UFFD_BATCH_MAX);
+	length = read(fd, raw, max * sizeof(raw[0]));
+	if (length < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	ASSERT((size_t)length % sizeof(raw[0]) == 0);
+	count = (int)((size_t)length / sizeof(raw[0]));
+	for (int i = 0; i < count; i++)
+		ret_messages[i] = parse(&raw[i]);
+	return count;
+}
+
+/*
+ * One resolving ioctl over [address, address + size_bytes): its result in the shape that COPY,
+ * CONTINUE, ZEROPAGE and POISON share. @done is bytes resolved, or the -errno of the first page.
+ */
+struct resolve {
+	int fd;
+	uint64_t address;
+	uint64_t size_bytes;
+	uint64_t source;
+	uint64_t mode;
+};
+
+typedef int resolve_call(const struct resolve *resolve, int64_t *ret_done);
+
+static int call_copy(const struct resolve *resolve, int64_t *ret_done)
+{
+	struct uffdio_copy argument = {
+		.dst = resolve->address,
+		.src = resolve->source,
+		.len = resolve->size_bytes,
+		.mode = resolve->mode,
+	};
+	const int result = errno_of(ioctl(resolve->fd, UFFDIO_COPY, &argument));
+
+	*ret_done = argument.copy;
+	return result;
+}
+
+static int call_continue(const struct resolve *resolve, int64_t *ret_done)
+{
+	struct uffdio_continue argument = {
+		.range = {.start = resolve->address, .len = resolve->size_bytes},
+		.mode = resolve->mode,
+	};
+	const int result = errno_of(ioctl(resolve->fd, UFFDIO_CONTINUE, &argument));
+
+	*ret_done = argument.mapped;
+	return result;
+}
+
+static int call_zero(const struct resolve *resolve, int64_t *ret_done)
+{
+	struct uffdio_zeropage argument = {
+		.range = {.start = resolve->address, .len = resolve->size_bytes},
+	};
+	const int result = errno_of(ioctl(resolve->fd, UFFDIO_ZEROPAGE, &argument));
+
+	*ret_done = argument.zeropage;
+	return result;
+}
+
+static int call_poison(const struct resolve *resolve, int64_t *ret_done)
+{
+	struct uffdio_poison argument = {
+		.range = {.start = resolve->address, .len = resolve->size_bytes},
+	};
+	const int result = errno_of(ioctl(resolve->fd, UFFDIO_POISON, &argument));
+
+	*ret_done = argument.updated;
+	return result;
+}
+
+/*
+ * A call that stops half-way says EAGAIN and how far it came, whatever stopped it; asking again
+ * from there gets the real reason. Bounded: each turn resolves at least one page, or it ends.
+ */
+static int resolve_range(resolve_call *call, struct resolve resolve, uint64_t *ret_done)
+{
+	const uint64_t size_bytes = resolve.size_bytes;
+	uint64_t total = 0;
+	int result = 0;
+
+	ASSERT(resolve.address % PAGE_BYTES == 0);
+	ASSERT(size_bytes > 0 && size_bytes % PAGE_BYTES == 0);
+	while (total < size_bytes) {
+		int64_t done = 0;
+
+		result = call(&resolve, &done);
+		if (done <= 0)
+			break;
+		total += (uint64_t)done;
+		resolve.address += (uint64_t)done;
+		resolve.size_bytes -= (uint64_t)done;
+		if (resolve.source)
+			resolve.source += (uint64_t)done;
+	}
+	ASSERT(total <= size_bytes);
+	*ret_done = total;
+	if (total == size_bytes)
+		return 0;
+	return result < 0 ? result : -EIO;
+}
+
+int uffd_copy(int fd, uint64_t address, const void *source, uint64_t size_bytes, bool with_wp,
+	uint64_t *ret_done)
+{
+	const struct resolve resolve = {
+		.fd = fd,
+		.address = address,
+		.size_bytes = size_bytes,
+		.source = (uintptr_t)source,
+		.mode = with_wp ? UFFDIO_COPY_MODE_WP : 0,
+	};
+
+	ASSERT((uintptr_t)source % PAGE_BYTES == 0);
+	return resolve_range(call_copy, resolve, ret_done);
+}
+
+int uffd_continue(int fd, uint64_t address, uint64_t size_bytes, bool with_wp, uint64_t *ret_done)
+{
+	const struct resolve resolve = {
+		.fd = fd,
+		.address = address,
+		.size_bytes = size_bytes,
+		.mode = with_wp ? UFFDIO_CONTINUE_MODE_WP : 0,
+	};
+
+	return resolve_range(call_continue, resolve, ret_done);
+}
+
+int uffd_zero(int fd, uint64_t address, uint64_t size_bytes, uint64_t *ret_done)
+{
+	const struct resolve resolve = {.fd = fd, .address = address, .size_bytes = size_bytes};
+
+	return resolve_range(call_zero, resolve, ret_done);
+}
+
+int uffd_poison(int fd, uint64_t address, uint64_t size_bytes, uint64_t *ret_done)
+{
+	const struct resolve resolve = {.fd = fd, .address = address, .size_bytes = size_bytes};
+
+	return resolve_range(call_poison, resolve, ret_done);
+}
+
+int uffd_unprotect(int fd, uint64_t address, uint64_t size_bytes)
+{
+	struct uffdio_writeprotect argument = {.range = {.start = address, .len = size_bytes}};
+
+	ASSERT(address % PAGE_BYTES == 0);
+	return errno_of(ioctl(fd, UFFDIO_WRITEPROTECT, &argument));
+}
+
+int uffd_wake(int fd, uint64_t address, uint64_t size_bytes)
+{
+	struct uffdio_range range = {.start = address, .len = size_bytes};
+
+	ASSERT(address % PAGE_BYTES == 0);
+	return errno_of(ioctl(fd, UFFDIO_WAKE, &range));
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A ring of depth d is set up with 2 d submission and 2 d completion entries. d are for reads,
+ * writes and punches, as many again for polls and cancels, which stay outside the caller's disk
+ * budget. An operation holds its place from prepare to its last result, and more than 2 d places
+ * are a bug of the caller: so neither queue can run out under the operations themselves. A
+ * multishot poll may post more than one result; when those find the completion queue full the
+ * kernel ends the poll with its last result (no URING_MORE) and the caller arms it again.
+ *
+ * Entering the kernel costs; uring_submit() does so only when something is prepared, or the kernel
+ * says through the shared flags that it has deferred work or results that found no place
+ * (TASKRUN_FLAG).
+ */
+#include "io/uring.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <liburing.h>
+
+#include "queue/base/assert.h"
+#include "queue/base/bits.h"
+#include "queue/base/clock.h"
+#include "queue/base/err.h"
+
+/* The kernel's bound on ring sizes. */
+#define DEPTH_MAX 16384u
+
+/* Closing waits for what cannot be cancelled: 600 x 100 ms, longer than a disk's own time-outs. */
+#define CLOSE_ROUNDS   600
+#define CLOSE_ROUND_US 100000u
+#define CLOSE_BATCH    64
+
+struct uring {
+	/* constant after uring_enable() */
+	struct io_uring ring;
+	uint32_t places;
+	pid_t owner; /* thread id, 0 before uring_enable() */
+
+	/* owner thread only */
+	uint32_t in_flight; /* prepared, last result not reaped */
+	bool chain_is_open; /* the last prepared operation waits for a follower */
+};
+
+static pid_t thread_id(void)
+{
+	return (pid_t)syscall(SYS_gettid);
+}
+
+int uring_open(uint32_t depth, struct uring **ret_ring)
+{
+	CLEANUP_FREE struct uring *ring = calloc(1, sizeof(*ring));
+	struct io_uring_params parameters = {
+		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+			 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED |
+			 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
+		.cq_entries = 2 * depth,
+	};
+	int result;
+
+	ASSERT(is_power_of_two(depth));
+	ASSERT(depth <= DEPTH_MAX);
+	if (!ring)
+		return -ENOMEM;
+	result = io_uring_queue_init_params(2 * depth, &ring->ring, &parameters);
+	if (result < 0)
+		return result;
+	ring->places = 2 * depth;
+	*ret_ring = take_pointer(&ring);
+	return 0;
+}
+
+/*
+ * What has not ended after the bound is left to the kernel, which keeps the pages pinned until it
+ * has.
+ */
+static void drain(struct uring *ring)
+{
+	struct io_uring_sync_cancel_reg everything = {
+		.fd = -1,
+		.flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL,
+		.timeout = {.tv_sec = 0, .tv_nsec = 0},
+	};
+	struct uring_done done[CLOSE_BATCH];
+
+	ring->chain_is_open = false;
+	for (int round = 0; round < CLOSE_ROUNDS && ring->in_flight > 0; round++) {
+		(void)uring_submit(ring);
+		/* -ETIME and -ENOENT: not over yet, or nothing to cancel; the results tell. */
+		(void)io_uring_register_sync_cancel(&ring->ring, &everything);
+		(void)uring_wait(ring, CLOSE_ROUND_US);
+		(void)uring_reap(ring, done, CLOSE_BATCH);
+	}
+}
+
+/*
+ * A thread that ends takes its operations with it: the kernel cancels them and waits for them. So
+ * only an owner that still lives, that is the caller, has anything to drain.
+ */
+void uring_close(struct uring *ring)
+{
+	if (!ring)
+		return;
+	ASSERT(ring->in_flight <= ring->places);
+	if (ring->owner == thread_id())
+		drain(ring);
+	io_uring_queue_exit(&ring->ring);
+	free(ring);
+}
+
+/* liburing 2.3 declares io_uring_enable_rings() and does not export it. */
+int uring_enable(struct uring *ring)
+{
+	int result;
+
+	ASSERT(ring->owner == 0);
+	result = io_uring_register(
+		(unsigned int)ring->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	if (result < 0)
+		return result;
+	ring->owner = thread_id();
+	return 0;
+}
+
+int uring_register_buffers(struct uring *ring, const struct iovec *buffers, uint32_t count)
+{
+	int result;
+
+	ASSERT(ring->owner != 0);
+	ASSERT(count > 0);
+	result = io_uring_register_buffers(&ring->ring, buffers, count);
+	return MIN(result, 0);
+}
+
+/* The next entry, whose operation takes a place. Only a punch may follow an open chain. */
+static struct io_uring_sqe *uring_sqe(struct uring *ring)
+{
+	struct io_uring_sqe *entry;
+
+	ASSERT(ring->owner != 0);
+	ASSERT(ring->in_flight < ring->places);
+	entry = io_uring_get_sqe(&ring->ring);
+	if (!entry) {
+		/* Prepared entries hold places, so this is out of reach while the queues are equal.
+		 */
+		ASSERT(!ring->chain_is_open);
+		(void)io_uring_submit(&ring->ring);
+		entry = io_uring_get_sqe(&ring->ring);
+	}
+	ASSERT(entry);
+	ring->in_flight++;
+	return entry;
+}
+
+/* NOLINTNEXTLINE(readability-function-size): seven values, as the kernel takes them */
+void uring_read_fixed(struct uring *ring, uint64_t token, int fd, void *buffer, uint32_t size_bytes,
+	uint64_t offset, uint32_t buffer_index)
+{
+	struct io_uring_sqe *entry = uring_sqe(ring);
+
+	ASSERT(!ring->chain_is_open);
+	ASSERT(size_bytes > 0);
+	io_uring_prep_read_fixed(entry, fd, buffer, size_bytes, offset, (int)buffer_index);
+	io_uring_sqe_set_data64(entry, token);
+}
+
+void uring_writev(struct uring *ring, uint64_t token, int fd, const struct iovec *vector,
+	uint32_t count, uint64_t offset)
+{
+	struct io_uring_sqe *entry = uring_sqe(ring);
+
+	ASSERT(!ring->chain_is_open);
+	ASSERT(count > 0);
+	io_uring_prep_writev(entry, fd, vector, count, offset);
+	io_uring_sqe_set_data64(entry, token);
+}
+
+void uring_punch(struct uring *ring, uint64_t token, int fd, uint64_t offset, uint64_t size_bytes,
+	bool linked)
+{
+	struct io_uring_sqe *entry = uring_sqe(ring);
+
+	ASSERT(size_bytes > 0);
+	io_uring_prep_fallocate(entry, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		(off_t)offset, (off_t)size_bytes);
+	io_uring_sqe_set_data64(entry, token);
+	if (linked)
+		io_uring_sqe_set_flags(entry, IOSQE_IO_LINK);
+	ring->chain_is_open = linked;
+}
+
+void uring_poll(struct uring *ring, uint64_t token, int fd)
+{
+	struct io_uring_sqe *entry = uring_sqe(ring);
+
+	ASSERT(!ring->chain_is_open);
+	ASSERT(fd >= 0);
+	io_uring_prep_poll_multishot(entry, fd, POLLIN);
+	io_uring_sqe_set_data64(entry, token);
+}
+
+void uring_poll_cancel(struct uring *ring, uint64_t token, uint64_t target)
+{
+	struct io_uring_sqe *entry = uring_sqe(ring);
+
+	ASSERT(!ring->chain_is_open);
+	ASSERT(token != target);
+	io_uring_prep_poll_remove(entry, target);
+	io_uring_sqe_set_data64(entry, token);
+}
+
+/* Interrupted, timed out, or the kernel is short of memory for the moment: what is prepared stays.
+ */
+static int ignore_transient(int result)
+{
+	switch (result) {
+	case -EINTR:
+	case -ETIME:
+	case -EAGAIN:
+	case -EBUSY: return 0;
+	default: return MIN(result, 0);
+	}
+}
+
+static bool kernel_has_work(const struct uring *ring)
+{
+	return IO_URING_READ_ONCE(*ring->ring.sq.kflags) &
+	       (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
+
+int uring_submit(struct uring *ring)
+{
+	ASSERT(ring->owner != 0);
+	ASSERT(!ring->chain_is_open);
+	if (io_uring_sq_ready(&ring->ring) == 0 && !kernel_has_work(ring))
+		return 0;
+	return ignore_transient(io_uring_submit_and_get_events(&ring->ring));
+}
+
+int uring_wait(struct uring *ring, uint64_t timeout_us)
+{
+	struct __kernel_timespec timeout = {
+		.tv_sec = (int64_t)MIN(timeout_us / (NS_PER_S / NS_PER_US), (uint64_t)INT32_MAX),
+		.tv_nsec = (int64_t)(timeout_us % (NS_PER_S / NS_PER_US) * NS_PER_US),
+	};
+	struct io_uring_cqe *first;
+
+	ASSERT(ring->owner != 0);
+	ASSERT(!ring->chain_is_open);
+	return ignore_transient(
+		io_uring_submit_and_wait_timeout(&ring->ring, &first, 1, &timeout, NULL));
+}
+
+uint32_t uring_reap(struct uring *ring, struct uring_done *ret_done, uint32_t max)
+{
+	struct io_uring_cqe *entry;
+	uint32_t count = 0;
+	unsigned int head;
+
+	io_uring_for_each_cqe(&ring->ring, head, entry)
+	{
+		const bool stays_armed = entry->flags & IORING_CQE_F_MORE;
+
+		if (count == max)
+			break;
+		ret_done[count++] = (struct uring_done){
+			.token = entry->user_data,
+			.result = entry->res,
+			.flags = stays_armed ? URING_MORE : 0,
+		};
+		if (!stays_armed) {
+			ASSERT(ring->in_flight > 0);
+			ring->in_flight--;
+		}
+	}
+	io_uring_cq_advance(&ring->ring, count);
+	return count;
+}
