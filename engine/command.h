@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What travels through the command queue to a shard, and back as its own completion. The sender
+ * owns it before the push and after it came back; in between the shard does.
+ */
+#ifndef VMSWAP_ENGINE_COMMAND_H
+#define VMSWAP_ENGINE_COMMAND_H
+
+#include <stdint.h>
+
+#include "engine/engine.h"
+
+#define COMMAND_MAGIC 0x636d6421u
+
+struct cmdq;
+struct spans;
+
+enum command_kind {
+	COMMAND_CHUNK,		 /* one chunk operation */
+	COMMAND_SERVE,		 /* serve the faults of a process's descriptor */
+	COMMAND_UNSERVE,	 /* stop that; answered once nothing refers to the descriptor */
+	COMMAND_FORGET_CHILDREN, /* close the descriptors of forked children of a VM */
+	COMMAND_SPACE,		 /* give the space of one free slot group back */
+	COMMAND_STOP,		 /* the shard ends; it must have no process and no chunk */
+};
+
+struct command {
+	uint32_t magic;
+	enum command_kind kind;
+	struct vm *vm;
+	struct cmdq *reply; /* completions go to its lane 0 */
+
+	/* COMMAND_CHUNK */
+	enum chunk_op op;
+	uint32_t chunk;
+	const uint64_t *bits;	       /* CHUNK_PAGES bits or NULL */
+	struct dispatch_result result; /* of this chunk */
+
+	/* COMMAND_SERVE, COMMAND_UNSERVE */
+	uint32_t process;
+	int uffd;
+	const struct spans *spans; /* copied by the shard */
+
+	/* SERVE: 0 or -errno. SPACE: bytes given back. */
+	int64_t outcome;
+};
+
+#endif

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "engine/command.h"
+#include "engine/engine_priv.h"
+#include "io/slots.h"
+#include "io/uffd.h"
+#include "queue/base/assert.h"
+#include "queue/base/clock.h"
+#include "queue/base/err.h"
+#include "queue/cmdq.h"
+#include "queue/ring.h"
+#include "queue/wake.h"
+
+/* A full lane is looked at again this soon. */
+#define BACK_PRESSURE_MS 1
+
+static int make_events(struct engine *engine)
+{
+	int error = cmdq_new(1, EVENTS_MAX, &engine->events);
+
+	if (!error)
+		error = ring_new(EVENTS_MAX, &engine->events_free);
+	if (error)
+		return error;
+	engine->event = calloc(EVENTS_MAX, sizeof(*engine->event));
+	if (!engine->event)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < EVENTS_MAX; i++)
+		if (!ring_push_mpmc(engine->events_free, &engine->event[i]))
+			UNREACHABLE();
+	return 0;
+}
+
+static int make_shards(struct engine *engine, const struct engine_config *config)
+{
+	engine->shard = calloc(engine->shard_count, sizeof(*engine->shard));
+	if (!engine->shard)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < engine->shard_count; i++) {
+		const int error = shard_init(
+			&engine->shard[i], engine, i, config->cpus ? config->cpus[i] : -1);
+
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+static int make_parts(struct engine *engine, const struct engine_config *config)
+{
+	int error = digest_secret_make(&engine->secret);
+
+	if (!error)
+		error = uffd_features(&engine->features);
+	if (!error)
+		error = swapfile_open(&config->store, &engine->store);
+	if (!error)
+		error = shared_open("vmswap-slots",
+			slots_map_bytes(engine->store.size_bytes / PAGE_BYTES), &engine->slot_map);
+	if (!error)
+		error = cmdq_new(engine->shard_count, CMDQ_CAPACITY, &engine->cmdq);
+	if (!error)
+		error = make_events(engine);
+	if (!error)
+		error = make_shards(engine, config);
+	return error;
+}
+
+static void destroy(struct engine *engine)
+{
+	for (uint32_t i = 0; engine->shard && i < engine->shard_count; i++)
+		shard_destroy(&engine->shard[i]);
+	free(engine->shard);
+	free(engine->event);
+	ring_free(engine->events_free);
+	cmdq_free(engine->events);
+	cmdq_free(engine->cmdq);
+	shared_close(&engine->slot_map);
+	swapfile_close(&engine->store);
+	replies_destroy(&engine->replies);
+	(void)pthread_mutex_destroy(&engine->space_lock);
+	free(engine);
+}
+
+static int make(const struct engine_config *config, struct engine **ret_engine)
+{
+	struct engine *engine;
+	int error;
+
+	if (config->shard_count == 0 || config->shard_count > SHARDS_MAX)
+		return -EINVAL;
+	engine = calloc(1, sizeof(*engine));
+	if (!engine)
+		return -ENOMEM;
+	engine->shard_count = config->shard_count;
+	engine->spin_ns = config->poll_us * NS_PER_US;
+	engine->store.fd = -1;
+	(void)pthread_mutex_init(&engine->space_lock, NULL);
+	replies_init(&engine->replies, engine->shard_count);
+	error = make_parts(engine, config);
+	if (error) {
+		destroy(engine);
+		return error;
+	}
+	*ret_engine = engine;
+	return 0;
+}
+
+int engine_new(const struct engine_config *config, struct engine **ret_engine)
+{
+	struct engine *engine;
+	int error = make(config, &engine);
+
+	if (error)
+		return error;
+	engine->is_stepped = true;
+	for (uint32_t i = 0; i < engine->shard_count; i++) {
+		error = shard_begin(&engine->shard[i]);
+		if (error) {
+			destroy(engine);
+			return error;
+		}
+	}
+	*ret_engine = engine;
+	return 0;
+}
+
+static void step_all(struct engine *engine)
+{
+	for (uint32_t i = 0; i < engine->shard_count; i++)
+		(void)shard_step(&engine->shard[i]);
+}
+
+/* Stops the first @count shards. */
+static void stop_shards(struct engine *engine, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct command command = {.magic = COMMAND_MAGIC, .kind = COMMAND_STOP};
+
+		if (replies_lend(&engine->replies, &command.reply))
+			abort(); /* without memory the threads cannot be told to end */
+		engine_call(engine, i, &command);
+		(void)pthread_join(engine->shard[i].thread, NULL);
+		replies_take_back(&engine->replies, command.reply);
+	}
+}
+
+int engine_start(const struct engine_config *config, struct engine **ret_engine)
+{
+	struct engine *engine;
+	int error = make(config, &engine);
+
+	if (error)
+		return error;
+	for (uint32_t i = 0; i < engine->shard_count; i++) {
+		struct shard *shard = &engine->shard[i];
+
+		error = -pthread_create(&shard->thread, NULL, shard_run, shard);
+		if (error) {
+			stop_shards(engine, i);
+			destroy(engine);
+			return error;
+		}
+	}
+	*ret_engine = engine;
+	return 0;
+}
+
+void engine_stop(struct engine *engine)
+{
+	if (!engine)
+		return;
+	if (!engine->is_stepped)
+		stop_shards(engine, engine->shard_count);
+	destroy(engine);
+}
+
+uint32_t engine_shard_count(const struct engine *engine)
+{
+	return engine->shard_count;
+}
+
+uint32_t engine_features(const struct engine *engine)
+{
+	return engine->features;
+}
+
+uint64_t engine_store_bytes(const struct engine *engine)
+{
+	return engine->store.size_bytes;
+}
+
+uint64_t engine_store_used_bytes(const struct engine *engine)
+{
+	uint64_t used = 0;
+
+	for (uint32_t i = 0; i < engine->shard_count; i++)
+		used += slots_used(engine->shard[i].slots);
+	return used * PAGE_BYTES;
+}
+
+uint64_t engine_store_retired_bytes(const struct engine *engine)
+{
+	uint64_t retired = 0;
+
+	for (uint32_t i = 0; i < engine->shard_count; i++)
+		retired += slots_retired(engine->shard[i].slots);
+	return retired * PAGE_BYTES;
+}
+
+void engine_push(struct engine *engine, uint32_t shard, struct command *command)
+{
+	const struct timespec pause = {.tv_nsec = BACK_PRESSURE_MS * 1000000};
+
+	ASSERT(shard < engine->shard_count);
+	/* Ends: the shard takes commands as long as it lives, and never waits for a control thread.
+	 */
+	while (!cmdq_push_mpmc(engine->cmdq, shard, command)) {
+		if (engine->is_stepped)
+			step_all(engine);
+		else
+			(void)nanosleep(&pause, NULL);
+	}
+}
+
+struct command *engine_pop(struct engine *engine, struct cmdq *reply, int timeout_ms)
+{
+	struct command *command;
+
+	if (!engine->is_stepped)
+		return cmdq_wait(reply, 0, timeout_ms);
+	command = cmdq_pop_mpmc(reply, 0);
+	if (command)
+		return command;
+	step_all(engine);
+	return cmdq_pop_mpmc(reply, 0);
+}
+
+void engine_call(struct engine *engine, uint32_t shard, struct command *command)
+{
+	struct command *answer;
+
+	engine_push(engine, shard, command);
+	do {
+		answer = engine_pop(engine, command->reply, -1);
+	} while (!answer);
+	ASSERT(answer == command);
+}
+
+static uint64_t release_one(struct engine *engine, uint32_t shard, struct cmdq *reply)
+{
+	struct command command = {
+		.magic = COMMAND_MAGIC,
+		.kind = COMMAND_SPACE,
+		.reply = reply,
+	};
+
+	engine_call(engine, shard, &command);
+	ASSERT(command.outcome >= 0);
+	return (uint64_t)command.outcome;
+}
+
+uint64_t engine_release_space(struct engine *engine, uint64_t max_bytes)
+{
+	uint64_t released = 0;
+	uint64_t round = 1;
+	struct cmdq *reply;
+
+	if (replies_lend(&engine->replies, &reply))
+		return 0;
+	(void)pthread_mutex_lock(&engine->space_lock);
+	while (released < max_bytes && round > 0) {
+		round = 0;
+		for (uint32_t i = 0; i < engine->shard_count && released + round < max_bytes; i++)
+			round += release_one(engine, i, reply);
+		released += round;
+	}
+	(void)pthread_mutex_unlock(&engine->space_lock);
+	replies_take_back(&engine->replies, reply);
+	return released;
+}
+
+bool engine_next_event(struct engine *engine, struct engine_event *ret_event)
+{
+	struct wake *wake = cmdq_wake(engine->events, 0);
+	struct engine_event *event;
+
+	wake_done(wake);
+	event = cmdq_pop_mpmc(engine->events, 0);
+	if (!event) {
+		/* From here on an event makes the descriptor readable; one may have come just
+		 * before. */
+		wake_prepare(wake);
+		event = cmdq_pop_mpmc(engine->events, 0);
+	}
+	if (!event)
+		return false;
+	*ret_event = *event;
+	if (!ring_push_mpmc(engine->events_free, event))
+		UNREACHABLE();
+	return true;
+}
+
+int engine_event_fd(const struct engine *engine)
+{
+	return cmdq_wake(engine->events, 0)->eventfd;
+}

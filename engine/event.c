@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/event.h"
+
+#include <errno.h>
+
+#include "engine/engine.h"
+#include "engine/served.h"
+#include "engine/shard.h"
+#include "io/uffd.h"
+#include "queue/base/assert.h"
+#include "queue/base/err.h"
+
+/* Swapped pages of one chunk, given back by the guest. */
+static void discard_in_chunk(struct shard *shard, struct vm *vm, uint64_t page, uint64_t end)
+{
+	const struct chunk_summary *chunk = page_chunk(&vm->table, page);
+
+	if (atomic_load_explicit(&chunk->out, memory_order_relaxed) == 0)
+		return;
+	if (atomic_load_explicit(&chunk->settled_ns, memory_order_relaxed) == CHUNK_UNSETTLED)
+		return;
+	for (; page < end; page++) {
+		const page_word word = page_load(&vm->table, page);
+
+		if (page_state_of(word) != PAGE_SWAPPED || page_is_stuck(word))
+			continue;
+		shard_drop_slot(shard, vm, page, PAGE_EMPTY);
+		stats_add(shard_stats(shard, vm), STAT_removed_pages, 1);
+	}
+}
+
+static void handle_removed(
+	struct shard *shard, struct served *served, uint64_t address, uint64_t end)
+{
+	struct vm *vm = served->vm;
+
+	if (!vm->trust_discard)
+		return;
+	while (address < end) {
+		const uint64_t step = MIN(end, (address / CHUNK_BYTES + 1) * CHUNK_BYTES);
+		uint64_t page;
+		uint64_t stop;
+
+		if (spans_page(&served->spans, address, &page)) {
+			/* Guest chunks may lie askew to addresses: clip at the page's own chunk. */
+			stop = MIN(page + (step - address) / PAGE_BYTES,
+				(page / CHUNK_PAGES + 1) * CHUNK_PAGES);
+			if (vm_owner(vm, (uint32_t)(page / CHUNK_PAGES)) == shard->id)
+				discard_in_chunk(shard, vm, page, stop);
+			address += (stop - page) * PAGE_BYTES;
+		} else {
+			address = step;
+		}
+	}
+}
+
+static void layout_changed(struct shard *shard, struct served *served, enum engine_event_kind kind,
+	uint64_t address, int error)
+{
+	struct vm *vm = served->vm;
+
+	/* pairs with vm_piece_address(): no zap at an address that is something else by now */
+	if (!served->is_child)
+		atomic_fetch_or_explicit(
+			&vm->moved_processes, 1u << served->process, memory_order_release);
+	shard_post(shard, &(struct engine_event){
+				  .kind = kind,
+				  .vm = vm,
+				  .process = served->process,
+				  .page = address,
+				  .error = error,
+			  });
+}
+
+static void handle_forked(struct shard *shard, struct served *served, int uffd)
+{
+	int error;
+
+	served_reap_children(shard, served->vm);
+	error = served_add_child(shard, served, uffd);
+	if (error)
+		close_fd(uffd);
+	layout_changed(shard, served, ENGINE_PROCESS_FORKED, 0, error);
+}
+
+void event_handle(struct shard *shard, struct served *served, const struct uffd_message *message)
+{
+	int error;
+
+	shard_assert_owner(shard);
+	ASSERT(served->vm != NULL);
+	switch (message->kind) {
+	case UFFD_REMOVED: handle_removed(shard, served, message->address, message->end); break;
+	case UFFD_UNMAPPED:
+		error = spans_remove(&served->spans, message->address, message->end);
+		layout_changed(shard, served, ENGINE_RANGE_UNMAPPED, message->address, error);
+		break;
+	case UFFD_MOVED:
+		error = spans_move(
+			&served->spans, message->address, message->end, message->moved_to);
+		layout_changed(shard, served, ENGINE_RANGE_MOVED, message->address, error);
+		break;
+	case UFFD_FORKED: handle_forked(shard, served, message->fd); break;
+	case UFFD_FAULT_MISSING:
+	case UFFD_FAULT_MINOR:
+	case UFFD_FAULT_WP:
+	case UFFD_OTHER: break;
+	}
+}

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Taking staged pages of one chunk out of RAM.
+ *
+ *   CLASSIFY  each staged page: zero, clean (its slot holds it), or to be written. Content is read
+ *             through the alias; nobody maps the page, and the dwell has outlasted any DMA
+ *   WRITE     slots are taken in runs, pages become WRITING, one gathered write a run
+ *   WRITING   as writes end, pages that are still WRITING to the same slot become clean
+ *   PUNCH     zero and clean pages that are still staged become PUNCHING (the slot is the truth
+ *             from here on: rule 7), and their runs are punched. No write is in flight on the
+ *             chunk, so no reference of ours makes a huge folio keep its pages (rule 6)
+ *   PUNCHING  as punches end the page cache is asked what it still holds. What is still there is
+ *             punched again, then declared stuck: its slot stays the truth
+ *
+ * A page that is touched on the way leaves the chain by itself: every step looks at the state
+ * again. A failed write costs the slots of its run, never a page.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "engine/command.h"
+#include "engine/engine_priv.h"
+#include "engine/shard.h"
+#include "engine/task.h"
+#include "io/guest.h"
+#include "io/slots.h"
+#include "io/token.h"
+#include "io/uring.h"
+#include "queue/base/assert.h"
+#include "queue/base/clock.h"
+
+/* A page whose punch is refused this often is stuck. */
+#define PUNCH_TRIES_MAX 2u
+
+static page_word word_of(const struct task *task, uint32_t i)
+{
+	return page_load(&task->vm->table, task->first_page + i);
+}
+
+static void move(struct shard *shard, struct task *task, uint32_t i, page_word to)
+{
+	page_move(&task->vm->table, shard_stats(shard, task->vm), task->first_page + i, to);
+}
+
+bool evict_begin(struct shard *shard, struct task *task)
+{
+	const struct chunk_summary *chunk = page_chunk(&task->vm->table, task->first_page);
+	const uint64_t settled = atomic_load_explicit(&chunk->settled_ns, memory_order_relaxed);
+	const uint64_t dwell_ms = atomic_load_explicit(&task->vm->dwell_ms, memory_order_relaxed);
+	struct dispatch_result *result = &task->command->result;
+
+	shard_assert_owner(shard);
+	if (settled == CHUNK_UNSETTLED) {
+		result->left_pages = atomic_load_explicit(&chunk->staged, memory_order_relaxed);
+		return false;
+	}
+	if (clock_ns() < settled + dwell_ms * NS_PER_MS) {
+		result->next_ready_ns = settled + dwell_ms * NS_PER_MS;
+		result->left_pages = atomic_load_explicit(&chunk->staged, memory_order_relaxed);
+		return false;
+	}
+	return true;
+}
+
+/* Pages whose slot is trusted by mark are not even looked at when @verify is off. */
+static enum verdict classify(struct shard *shard, struct task *task, uint32_t i)
+{
+	struct vm *vm = task->vm;
+	const uint64_t page = task->first_page + i;
+	const page_word word = page_load(&vm->table, page);
+	const uint8_t *content;
+
+	if (page_state_of(word) != PAGE_STAGED)
+		return VERDICT_KEEP;
+	if (page_is_clean(word) && !vm->verify_clean)
+		return VERDICT_CLEAN;
+	content = vm_alias(vm, page);
+	task->has_read_alias = true;
+	if (content_is_zero(content))
+		return VERDICT_ZERO;
+	if (!page_has_slot(word) && task->command->op == CHUNK_TRIM)
+		return VERDICT_KEEP;
+	task->digest[i] = content_digest(&shard->engine->secret, content);
+	if (page_has_slot(word)) {
+		if (task->digest[i] == page_digest(&vm->table, page)) {
+			move(shard, task, i,
+				page_with_slot(PAGE_STAGED, page_slot_of(word), PAGE_CLEAN));
+			return VERDICT_CLEAN;
+		}
+		if (page_is_clean(word))
+			stats_add(shard_stats(shard, vm), STAT_false_clean_pages, 1);
+		shard_drop_slot(shard, vm, page, PAGE_STAGED);
+	}
+	return task->command->op == CHUNK_OUT ? VERDICT_WRITE : VERDICT_KEEP;
+}
+
+static void begin_punching(struct task *task)
+{
+	task->phase = TASK_PUNCH;
+	task->cursor = 0;
+}
+
+static void step_classify(struct shard *shard, struct task *task)
+{
+	const uint32_t end = MIN(task->cursor + STEP_PAGES, task->pages);
+
+	for (; task->cursor < end; task->cursor++)
+		task->verdict[task->cursor] = (uint8_t)classify(shard, task, task->cursor);
+	if (task->cursor < task->pages)
+		return;
+	if (task->command->op == CHUNK_OUT)
+		task->phase = TASK_WRITE;
+	else
+		begin_punching(task);
+}
+
+static bool wants_write(const struct task *task, uint32_t i)
+{
+	const page_word word = word_of(task, i);
+
+	/* Clean: it was written in an earlier round. */
+	return task->verdict[i] == VERDICT_WRITE && page_state_of(word) == PAGE_STAGED &&
+	       !page_is_clean(word);
+}
+
+static uint32_t count_writes(const struct task *task)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < task->pages; i++)
+		count += wants_write(task, i);
+	return count;
+}
+
+/* Puts the next page that wants to be written into vector element @element, with @slot. */
+static void gather(struct shard *shard, struct task *task, uint32_t element, uint32_t slot)
+{
+	const uint32_t i = task->cursor++;
+	const uint64_t page = task->first_page + i;
+
+	page_set_digest(&task->vm->table, page, task->digest[i]);
+	task->slot[i] = slot;
+	task->vector_page[element] = (uint16_t)i;
+	task->vector[element] = (struct iovec){
+		.iov_base = vm_alias(task->vm, page),
+		.iov_len = PAGE_BYTES,
+	};
+	move(shard, task, i, page_with_slot(PAGE_WRITING, slot, 0));
+}
+
+/* One run of slots, one gathered write. */
+static void submit_write(struct shard *shard, struct task *task, uint32_t run, uint32_t slot)
+{
+	const uint32_t index = (uint32_t)(task - shard->tasks);
+	const uint32_t end = run + task->run_pages[run];
+
+	for (uint32_t element = run; element < end; element++) {
+		while (!wants_write(task, task->cursor))
+			task->cursor++;
+		gather(shard, task, element, slot + (element - run));
+	}
+	uring_writev(shard->ring, token_make(TOKEN_WRITE, run, index), shard->store_fd,
+		&task->vector[run], task->run_pages[run], (uint64_t)slot * PAGE_BYTES);
+	task->in_flight++;
+}
+
+/* Up to TASK_RUNS_MAX runs; what is left is written when these have ended. */
+static void step_write(struct shard *shard, struct task *task)
+{
+	uint32_t wanted = count_writes(task);
+	uint32_t run = 0;
+
+	ASSERT(task->in_flight == 0);
+	task->cursor = 0;
+	while (wanted > 0 && task->in_flight < TASK_RUNS_MAX) {
+		uint32_t slot;
+		const uint32_t got = slots_take(shard->slots, wanted, &slot);
+
+		if (got == 0) {
+			task->command->result.error = -ENOSPC;
+			break;
+		}
+		task->run_pages[run] = (uint16_t)got;
+		submit_write(shard, task, run, slot);
+		run += got;
+		wanted -= got;
+	}
+	if (task->in_flight > 0)
+		task->phase = TASK_WRITING;
+	else
+		begin_punching(task);
+}
+
+/*
+ * The guest may have discarded the page since it was classified, and the disk may then have got
+ * zeros for it. The page was not zero then and can only have become zero since (a touch would have
+ * moved it), so if it is not zero now, what was written is its content.
+ */
+static bool was_discarded(const struct task *task, uint32_t i)
+{
+	return content_is_zero(vm_alias(task->vm, task->first_page + i));
+}
+
+/* The write of one page ended; whether the page still is what was written is told by state and
+ * slot. */
+static void page_written(struct shard *shard, struct task *task, uint32_t i, int error)
+{
+	const page_word word = word_of(task, i);
+	const uint32_t slot = task->slot[i];
+	const bool is_same = page_state_of(word) == PAGE_WRITING && page_slot_of(word) == slot;
+
+	if (is_same && !error && !was_discarded(task, i)) {
+		move(shard, task, i, page_with_slot(PAGE_STAGED, slot, PAGE_CLEAN));
+		return;
+	}
+	if (is_same)
+		move(shard, task, i, page_plain(PAGE_STAGED));
+	/* Not tried again in this round. */
+	task->verdict[i] = VERDICT_KEEP;
+	/* A full file system heals; a bad place on the disk does not. */
+	if (error && error != -ENOSPC)
+		slots_retire(shard->slots, slot);
+	else
+		slots_put(shard->slots, slot);
+}
+
+static int write_error(int32_t result, uint32_t pages)
+{
+	if (result < 0)
+		return result;
+	/* O_DIRECT writes stop short where the file system has no more space. */
+	return result == (int32_t)(pages * PAGE_BYTES) ? 0 : -ENOSPC;
+}
+
+static void report_write_error(struct shard *shard, struct task *task, uint32_t i, int error)
+{
+	task->command->result.error = error;
+	stats_add(shard_stats(shard, task->vm), STAT_io_errors, 1);
+	shard_post(shard, &(struct engine_event){
+				  .kind = ENGINE_WRITE_ERROR,
+				  .vm = task->vm,
+				  .page = task->first_page + i,
+				  .error = error,
+			  });
+}
+
+void task_write_done(struct shard *shard, uint32_t index, uint32_t run, int32_t result)
+{
+	struct task *task = &shard->tasks[index];
+	const uint32_t pages = task->run_pages[run];
+	const int error = write_error(result, pages);
+
+	shard_assert_owner(shard);
+	ASSERT(task->phase == TASK_WRITING);
+	ASSERT(task->in_flight > 0);
+	if (error) {
+		report_write_error(shard, task, task->vector_page[run], error);
+	} else {
+		task->command->result.bytes += (uint64_t)result;
+		stats_add(shard_stats(shard, task->vm), STAT_written_bytes, (uint64_t)result);
+	}
+	for (uint32_t element = run; element < run + pages; element++)
+		page_written(shard, task, task->vector_page[element], error);
+	if (--task->in_flight > 0)
+		return;
+	/* After an error the rest stays in RAM: a disk that fails is not asked again in this round.
+	 */
+	if (!task->command->result.error && count_writes(task) > 0)
+		task->phase = TASK_WRITE;
+	else
+		begin_punching(task);
+}
+
+/* A page leaves RAM: its slot, or zero, is the truth from this store on. */
+static bool begin_punch(struct shard *shard, struct task *task, uint32_t i)
+{
+	struct stats_block *stats = shard_stats(shard, task->vm);
+	struct dispatch_result *result = &task->command->result;
+	const page_word word = word_of(task, i);
+
+	if (page_state_of(word) != PAGE_STAGED)
+		return false;
+	if (task->verdict[i] == VERDICT_ZERO) {
+		if (page_has_slot(word))
+			shard_drop_slot(shard, task->vm, task->first_page + i, PAGE_STAGED);
+		move(shard, task, i, page_plain(PAGE_PUNCHING));
+		result->zero_pages++;
+		stats_add(stats, STAT_trimmed_zero_pages, 1);
+		return true;
+	}
+	if (task->verdict[i] == VERDICT_KEEP || !page_is_clean(word))
+		return false;
+	move(shard, task, i, page_with_slot(PAGE_PUNCHING, page_slot_of(word), 0));
+	if (task->verdict[i] == VERDICT_CLEAN) {
+		result->clean_pages++;
+		stats_add(stats, STAT_trimmed_clean_pages, 1);
+	}
+	return true;
+}
+
+/* The run of PUNCHING pages in [@from, cursor); false when there is none. */
+static bool next_run(const struct task *task, uint32_t from, uint32_t *ret_first, uint32_t *ret_end)
+{
+	while (from < task->cursor && page_state_of(word_of(task, from)) != PAGE_PUNCHING)
+		from++;
+	*ret_first = from;
+	while (from < task->cursor && page_state_of(word_of(task, from)) == PAGE_PUNCHING)
+		from++;
+	*ret_end = from;
+	return *ret_first < *ret_end;
+}
+
+/* Chains of punches: one kernel worker does a chain, so they do not fight for the inode's lock. */
+static void submit_punches(struct shard *shard, struct task *task)
+{
+	const uint64_t token = token_make(TOKEN_PUNCH, 0, (uint32_t)(task - shard->tasks));
+	const int memfd = vm_region_of_chunk(task->vm, task->command->chunk)->memfd;
+	uint32_t first;
+	uint32_t end;
+	bool is_more = next_run(task, task->punch_first, &first, &end);
+
+	ASSERT(is_more);
+	task->phase = TASK_PUNCHING;
+	while (is_more) {
+		const uint64_t offset = vm_file_offset(task->vm, task->first_page + first);
+		const uint64_t size = (end - first) * PAGE_BYTES;
+
+		task->in_flight++;
+		is_more = next_run(task, end, &first, &end);
+		uring_punch(shard->ring, token, memfd, offset, size,
+			is_more && task->in_flight % PUNCH_CHAIN_MAX != 0);
+	}
+	ASSERT(task->in_flight <= TASK_RUNS_MAX);
+}
+
+static void finish(struct task *task)
+{
+	const struct chunk_summary *chunk = page_chunk(&task->vm->table, task->first_page);
+	struct dispatch_result *result = &task->command->result;
+
+	if (task->command->op == CHUNK_OUT)
+		result->left_pages = atomic_load_explicit(&chunk->staged, memory_order_relaxed);
+	/* What was read but not punched is still in our page table, and would make zaps dearer. */
+	if (task->has_read_alias && result->pages < task->pages)
+		guest_alias_drop(vm_alias(task->vm, task->first_page), task->pages * PAGE_BYTES);
+	task->phase = TASK_DONE;
+}
+
+/* Pages from the cursor on, up to TASK_RUNS_MAX runs of them. */
+static void step_punch(struct shard *shard, struct task *task)
+{
+	uint32_t count = 0;
+	uint32_t runs = 0;
+	bool is_in_run = false;
+
+	ASSERT(task->in_flight == 0);
+	task->punch_first = task->cursor;
+	task->punch_tries = 0;
+	for (; task->cursor < task->pages; task->cursor++) {
+		if (!is_in_run && runs == TASK_RUNS_MAX)
+			break;
+		if (begin_punch(shard, task, task->cursor)) {
+			runs += !is_in_run;
+			is_in_run = true;
+			count++;
+		} else {
+			is_in_run = false;
+		}
+	}
+	task->command->result.pages += count;
+	if (count > 0)
+		submit_punches(shard, task);
+	else
+		finish(task);
+}
+
+static void end_punch(struct shard *shard, struct task *task, uint32_t i, bool is_held)
+{
+	const page_word word = word_of(task, i);
+
+	if (is_held)
+		stats_add(shard_stats(shard, task->vm), STAT_stuck_pages, 1);
+	if (page_has_slot(word))
+		move(shard, task, i,
+			page_with_slot(PAGE_SWAPPED, page_slot_of(word), is_held ? PAGE_STUCK : 0));
+	else
+		move(shard, task, i, page_plain(PAGE_EMPTY));
+}
+
+static void punches_ended(struct shard *shard, struct task *task)
+{
+	const bool is_last = ++task->punch_tries >= PUNCH_TRIES_MAX;
+	uint64_t held[BITMAP_WORDS(CHUNK_PAGES)];
+	bool is_again = false;
+
+	/* When it cannot be told, held is the safe answer: the slot is the truth either way. */
+	if (guest_cached(vm_alias(task->vm, task->first_page), task->pages, held))
+		memset(held, 0xff, sizeof(held));
+	for (uint32_t i = task->punch_first; i < task->cursor; i++) {
+		if (page_state_of(word_of(task, i)) != PAGE_PUNCHING)
+			continue;
+		if (bit_get(held, i) && !is_last)
+			is_again = true;
+		else
+			end_punch(shard, task, i, bit_get(held, i));
+	}
+	if (is_again)
+		submit_punches(shard, task);
+	else
+		task->phase = TASK_PUNCH;
+}
+
+void task_punch_done(struct shard *shard, uint32_t index, int32_t result)
+{
+	struct task *task = &shard->tasks[index];
+
+	shard_assert_owner(shard);
+	ASSERT(task->phase == TASK_PUNCHING);
+	ASSERT(task->in_flight > 0);
+	/* What the page cache still holds says what is to be done. */
+	if (result < 0)
+		stats_add(shard_stats(shard, task->vm), STAT_io_errors, 1);
+	if (--task->in_flight == 0)
+		punches_ended(shard, task);
+}
+
+bool evict_step(struct shard *shard, struct task *task)
+{
+	shard_assert_owner(shard);
+	if (task->phase == TASK_CLASSIFY)
+		step_classify(shard, task);
+	else if (task->phase == TASK_WRITE)
+		step_write(shard, task);
+	else
+		step_punch(shard, task);
+	return true;
+}

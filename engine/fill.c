@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/fill.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "engine/engine_priv.h"
+#include "engine/resolve.h"
+#include "engine/served.h"
+#include "engine/shard.h"
+#include "io/guest.h"
+#include "io/token.h"
+#include "io/uffd.h"
+#include "io/uring.h"
+#include "queue/base/assert.h"
+#include "queue/base/clock.h"
+#include "queue/base/err.h"
+
+#define FAULT_BUFFER_BYTES (FAULT_READ_PAGES * PAGE_BYTES)
+#define BULK_BUFFER_BYTES  (BULK_READ_PAGES * PAGE_BYTES)
+#define BUFFERS_BYTES	   (FAULT_READS_MAX * FAULT_BUFFER_BYTES + BULK_READS_MAX * BULK_BUFFER_BYTES)
+
+int fills_init(struct fills *fills)
+{
+	uint8_t *memory = mmap(NULL, BUFFERS_BYTES, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	memset(fills, 0, sizeof(*fills));
+	if (memory == MAP_FAILED)
+		return -errno;
+	/* Refused without the right: registering the buffers pins them anyway. */
+	(void)mlock(memory, BUFFERS_BYTES);
+	fills->memory = memory;
+	fills->memory_bytes = BUFFERS_BYTES;
+	for (uint32_t i = 0; i < FILLS_MAX; i++) {
+		fills->fill[i].buffer = memory;
+		memory += i < FAULT_READS_MAX ? FAULT_BUFFER_BYTES : BULK_BUFFER_BYTES;
+		fills->free[i] = i;
+	}
+	ASSERT(memory == fills->memory + BUFFERS_BYTES);
+	fills->fault_free = FAULT_READS_MAX;
+	fills->bulk_free = BULK_READS_MAX;
+	return 0;
+}
+
+void fills_destroy(struct fills *fills)
+{
+	if (fills->memory)
+		(void)munmap(fills->memory, fills->memory_bytes);
+	fills->memory = NULL;
+}
+
+int fills_register(struct shard *shard)
+{
+	const struct iovec buffers = {
+		.iov_base = shard->fills.memory,
+		.iov_len = shard->fills.memory_bytes,
+	};
+
+	shard_assert_owner(shard);
+	return uring_register_buffers(shard->ring, &buffers, 1);
+}
+
+static uint32_t index_of(const struct fills *fills, const struct fill *fill)
+{
+	return (uint32_t)(fill - fills->fill);
+}
+
+/* Fault fills are the lower part of both arrays, bulk fills the upper. */
+static struct fill *take(struct fills *fills, bool is_fault)
+{
+	if (is_fault)
+		return fills->fault_free == 0 ? NULL
+					      : &fills->fill[fills->free[--fills->fault_free]];
+	return fills->bulk_free == 0
+		       ? NULL
+		       : &fills->fill[fills->free[FAULT_READS_MAX + --fills->bulk_free]];
+}
+
+static void give_back(struct fills *fills, struct fill *fill)
+{
+	const uint32_t index = index_of(fills, fill);
+
+	ASSERT(fill->phase != FILL_FREE);
+	fill->phase = FILL_FREE;
+	if (index < FAULT_READS_MAX)
+		fills->free[fills->fault_free++] = index;
+	else
+		fills->free[FAULT_READS_MAX + fills->bulk_free++] = index;
+	ASSERT(fills->fault_free <= FAULT_READS_MAX);
+	ASSERT(fills->bulk_free <= BULK_READS_MAX);
+}
+
+static void submit_read(struct shard *shard, struct fill *fill)
+{
+	uring_read_fixed(shard->ring, token_make(TOKEN_FILL, 0, index_of(&shard->fills, fill)),
+		shard->store_fd, fill->buffer, fill->count * (uint32_t)PAGE_BYTES,
+		(uint64_t)fill->first_slot * PAGE_BYTES, 0);
+	fill->phase = FILL_READING;
+	shard->fills.reading++;
+}
+
+static void begin(struct shard *shard, struct fill *fill)
+{
+	struct vm *vm = fill->vm;
+
+	ASSERT(fill->count > 0);
+	fill->next = 0;
+	fill->tries = 0;
+	fill->first_slot = page_slot_of(page_load(&vm->table, fill->first_page));
+	for (uint32_t i = 0; i < fill->count; i++) {
+		const page_word word = page_load(&vm->table, fill->first_page + i);
+
+		ASSERT(page_slot_of(word) == fill->first_slot + i);
+		page_move(&vm->table, shard_stats(shard, vm), fill->first_page + i,
+			page_with_slot(PAGE_READING, page_slot_of(word), word & PAGE_STUCK));
+	}
+	fill->served->fills++;
+	submit_read(shard, fill);
+}
+
+bool fill_begin_fault(struct shard *shard, struct served *served, uint64_t page, uint32_t count,
+	bool is_write, uint64_t read_ns)
+{
+	struct fill *fill = take(&shard->fills, true);
+
+	shard_assert_owner(shard);
+	ASSERT(count <= FAULT_READ_PAGES);
+	if (!fill)
+		return false;
+	fill->is_fault = true;
+	fill->is_write = is_write;
+	fill->vm = served->vm;
+	fill->served = served;
+	fill->task = NULL;
+	fill->first_page = page;
+	fill->count = count;
+	fill->read_ns = read_ns;
+	begin(shard, fill);
+	stats_add(shard_stats(shard, fill->vm), STAT_readahead_pages, count - 1);
+	return true;
+}
+
+bool fill_begin_bulk(struct shard *shard, struct task *task, struct served *served, uint64_t page,
+	uint32_t count)
+{
+	struct fill *fill = take(&shard->fills, false);
+
+	shard_assert_owner(shard);
+	ASSERT(count <= BULK_READ_PAGES);
+	if (!fill)
+		return false;
+	fill->is_fault = false;
+	fill->is_write = false;
+	fill->vm = served->vm;
+	fill->served = served;
+	fill->task = task;
+	fill->first_page = page;
+	fill->count = count;
+	begin(shard, fill);
+	return true;
+}
+
+static void end(struct shard *shard, struct fill *fill, int error)
+{
+	ASSERT(fill->served->fills > 0);
+	fill->served->fills--;
+	if (fill->phase == FILL_COPYING)
+		shard->fills.copying--;
+	if (fill->task)
+		swapin_fill_done(fill->task, fill->next, error);
+	give_back(&shard->fills, fill);
+}
+
+/* Pages from @from on go back to SWAPPED; who waits for them faults again. */
+static void return_pages(struct shard *shard, struct fill *fill, uint32_t from)
+{
+	struct vm *vm = fill->vm;
+
+	for (uint32_t i = from; i < fill->count; i++) {
+		const page_word word = page_load(&vm->table, fill->first_page + i);
+
+		page_move(&vm->table, shard_stats(shard, vm), fill->first_page + i,
+			page_with_slot(PAGE_SWAPPED, page_slot_of(word), word & PAGE_STUCK));
+	}
+	if (from < fill->count)
+		resolve_wake_others(shard, vm, NULL, fill->first_page + from, fill->count - from);
+	fill->count = from;
+}
+
+static void post(
+	struct shard *shard, const struct fill *fill, enum engine_event_kind kind, int error)
+{
+	shard_post(shard, &(struct engine_event){
+				  .kind = kind,
+				  .vm = fill->vm,
+				  .process = fill->served->process,
+				  .page = fill->first_page,
+				  .error = error,
+			  });
+}
+
+static void lose_page(struct shard *shard, struct fill *fill, int error)
+{
+	struct vm *vm = fill->vm;
+	const page_word word = page_load(&vm->table, fill->first_page);
+
+	ASSERT(fill->count == 1);
+	page_move(&vm->table, shard_stats(shard, vm), fill->first_page,
+		page_with_slot(PAGE_POISONED, page_slot_of(word), 0));
+	stats_add(shard_stats(shard, vm), STAT_poisoned_pages, 1);
+	resolve_poison(shard, vm, fill->first_page);
+	post(shard, fill, ENGINE_PAGE_POISONED, error);
+	end(shard, fill, -EIO);
+}
+
+/* Again, the first page alone, so that one bad page does not cost its neighbours. */
+static void read_failed(struct shard *shard, struct fill *fill, int error)
+{
+	stats_add(shard_stats(shard, fill->vm), STAT_io_errors, 1);
+	if (fill->count > 1) {
+		return_pages(shard, fill, 1);
+		submit_read(shard, fill);
+		return;
+	}
+	if (++fill->tries < READ_TRIES_MAX) {
+		post(shard, fill, ENGINE_READ_ERROR, error);
+		submit_read(shard, fill);
+		return;
+	}
+	lose_page(shard, fill, error);
+}
+
+static bool content_is_right(const struct shard *shard, const struct fill *fill)
+{
+	for (uint32_t i = 0; i < fill->count; i++)
+		if (content_digest(&shard->engine->secret, fill->buffer + i * PAGE_BYTES) !=
+			page_digest(&fill->vm->table, fill->first_page + i))
+			return false;
+	return true;
+}
+
+void fill_read_done(struct shard *shard, uint32_t index, int32_t result)
+{
+	struct fill *fill = &shard->fills.fill[index];
+
+	shard_assert_owner(shard);
+	ASSERT(index < FILLS_MAX);
+	ASSERT(fill->phase == FILL_READING);
+	shard->fills.reading--;
+	if (result != (int32_t)(fill->count * PAGE_BYTES)) {
+		read_failed(shard, fill, result < 0 ? result : -EIO);
+		return;
+	}
+	stats_add(shard_stats(shard, fill->vm), STAT_read_bytes, (uint64_t)result);
+	if (!content_is_right(shard, fill)) {
+		read_failed(shard, fill, -EBADMSG);
+		return;
+	}
+	fill->phase = FILL_COPYING;
+	shard->fills.copying++;
+}
+
+/* The page is in RAM now, with its slot if that still holds the content. */
+static void page_is_in(struct shard *shard, struct fill *fill, uint32_t i, bool keeps_slot)
+{
+	struct vm *vm = fill->vm;
+	const uint64_t page = fill->first_page + i;
+	const page_word word = page_load(&vm->table, page);
+
+	ASSERT(page_state_of(word) == PAGE_READING);
+	if (keeps_slot)
+		page_move(&vm->table, shard_stats(shard, vm), page,
+			page_with_slot(PAGE_RESIDENT, page_slot_of(word), 0));
+	else
+		shard_drop_slot(shard, vm, page, PAGE_RESIDENT);
+}
+
+/*
+ * The page cache holds a page that is not the content (a punch that was refused, or memory the VMM
+ * allocated there). No process maps it while the page is READING, so it may be overwritten in
+ * place.
+ */
+static bool refill(struct shard *shard, struct fill *fill, bool with_mark, bool keeps_slot)
+{
+	const uint64_t page = fill->first_page + fill->next;
+	uint8_t *alias = vm_alias(fill->vm, page);
+	enum resolved resolved;
+
+	memcpy(alias, fill->buffer + fill->next * PAGE_BYTES, PAGE_BYTES);
+	guest_alias_drop(alias, PAGE_BYTES);
+	resolved = resolve_cached(fill->served, page, 1, with_mark);
+	if (resolved == RESOLVED_LATER)
+		return false;
+	stats_add(shard_stats(shard, fill->vm), STAT_refilled_pages, 1);
+	page_is_in(shard, fill, fill->next++, keeps_slot && resolved == RESOLVED_MAPPED);
+	return true;
+}
+
+static void finish(struct shard *shard, struct fill *fill)
+{
+	struct stats_block *stats = shard_stats(shard, fill->vm);
+
+	resolve_wake_others(shard, fill->vm, fill->served, fill->first_page, fill->next);
+	if (fill->is_fault) {
+		stats_add(stats, STAT_faults_file, 1);
+		histogram_add(&stats->latency[LATENCY_FILE], clock_ns() - fill->read_ns);
+	}
+	end(shard, fill, 0);
+}
+
+/* The process or its mapping is gone: what is left waits for another reader. */
+static void give_up(struct shard *shard, struct fill *fill, int error)
+{
+	fill->served->is_dead |= error == -ESRCH;
+	return_pages(shard, fill, fill->next);
+	if (fill->next > 0)
+		resolve_wake_others(shard, fill->vm, fill->served, fill->first_page, fill->next);
+	/* Another process may take the rest of a dead one's; of a mapping that is gone, nobody. */
+	end(shard, fill, error == -ESRCH ? 0 : -ESRCH);
+}
+
+/* One step of copies. True unless the kernel wants a retry. */
+static bool copy_step(struct shard *shard, struct fill *fill)
+{
+	const bool is_written = fill->is_write && fill->next == 0;
+	const bool marks = atomic_load_explicit(&fill->vm->has_marks, memory_order_relaxed);
+	const bool with_mark = marks && !is_written;
+	uint32_t pages = is_written ? 1 : MIN(FAULT_READ_PAGES, fill->count - fill->next);
+	uint64_t address;
+	uint64_t done;
+	int error;
+
+	if (!resolve_address(fill->served, fill->first_page + fill->next, &pages, &address)) {
+		give_up(shard, fill, -ENOENT);
+		return true;
+	}
+	error = uffd_copy(fill->served->uffd, address, fill->buffer + fill->next * PAGE_BYTES,
+		pages * PAGE_BYTES, with_mark, &done);
+	for (uint64_t i = 0; i < done / PAGE_BYTES; i++)
+		page_is_in(shard, fill, fill->next++, !is_written);
+	if (error == -EEXIST && !refill(shard, fill, with_mark, !is_written))
+		return false;
+	if (error == -ESRCH || error == -ENOENT || error == -EINVAL) {
+		give_up(shard, fill, error);
+		return true;
+	}
+	if (fill->next == fill->count) {
+		finish(shard, fill);
+		return true;
+	}
+	return error == 0 || error == -EEXIST || done > 0;
+}
+
+bool fill_copy_step(struct shard *shard)
+{
+	bool is_busy = false;
+
+	shard_assert_owner(shard);
+	for (uint32_t i = 0; i < FILLS_MAX && shard->fills.copying > 0; i++)
+		if (shard->fills.fill[i].phase == FILL_COPYING)
+			is_busy |= copy_step(shard, &shard->fills.fill[i]);
+	return is_busy;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bringing pages back: one fill is one read of neighbouring slots into a registered buffer, the
+ * check of every digest, and the copies into the VM. Faults have buffers of their own, so bulk work
+ * never makes a fault wait for a buffer.
+ *
+ *   begin      SWAPPED → READING, read submitted
+ *   read done  digests checked; wrong or failed: read again, page by page in the end; lost: POISONED
+ *   copy       COPY, atomic; then READING → RESIDENT. In steps of FAULT_READ_PAGES, so that no fault
+ *              waits behind 512 KiB of copies; EAGAIN is tried again in the next turn
+ *   stuck      the page cache still holds something: the content is put there through the alias,
+ *              which no process can see as every mapping traps, then CONTINUE
+ */
+#ifndef VMSWAP_ENGINE_FILL_H
+#define VMSWAP_ENGINE_FILL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/limits.h"
+
+#define FILLS_MAX (FAULT_READS_MAX + BULK_READS_MAX)
+
+struct served;
+struct shard;
+struct task;
+struct vm;
+
+enum fill_phase {
+	FILL_FREE,
+	FILL_READING,
+	FILL_COPYING,
+};
+
+struct fill {
+	enum fill_phase phase;
+	bool is_write; /* of the fault: its page gets no write mark and drops its slot */
+	bool is_fault;
+	uint8_t tries;
+	struct vm *vm;
+	struct served *served; /* whose mapping is filled */
+	struct task *task;     /* bulk: to be told */
+	uint64_t first_page;
+	uint32_t count; /* pages */
+	uint32_t next;	/* first page not yet copied */
+	uint32_t first_slot;
+	uint64_t read_ns; /* of the fault's message */
+	uint8_t *buffer;
+};
+
+struct fills {
+	struct fill fill[FILLS_MAX]; /* faults first, then bulk */
+	uint32_t free[FILLS_MAX];    /* stack of fault fills from the bottom, of bulk fills from the
+					top */
+	uint32_t fault_free;
+	uint32_t bulk_free;
+	uint32_t copying;
+	uint32_t reading;
+	uint8_t *memory;
+	uint64_t memory_bytes;
+};
+
+/* Buffers, locked. -errno. Set-up threads. */
+int fills_init(struct fills *fills);
+void fills_destroy(struct fills *fills);
+/* Registers the buffers with the shard's ring. Owner thread. */
+int fills_register(struct shard *shard);
+
+/*
+ * Starts the fill of @count SWAPPED pages with consecutive slots. False when no buffer is free.
+ * @task: bulk work, else a fault of @is_write read at @read_ns. Owner thread.
+ */
+bool fill_begin_fault(struct shard *shard, struct served *served, uint64_t page, uint32_t count,
+	bool is_write, uint64_t read_ns);
+bool fill_begin_bulk(struct shard *shard, struct task *task, struct served *served, uint64_t page,
+	uint32_t count);
+/* The read of fill @index ended with @result. Owner thread. */
+void fill_read_done(struct shard *shard, uint32_t index, int32_t result);
+/* Copies a step of every fill that has its content. True when there were any. Owner thread. */
+bool fill_copy_step(struct shard *shard);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every bound of the engine, with its reason. All of it is allocated at start or at attach. */
+#ifndef VMSWAP_ENGINE_LIMITS_H
+#define VMSWAP_ENGINE_LIMITS_H
+
+#define SHARDS_MAX  64u
+#define REGIONS_MAX 64u
+/* Processes of one VM: a VMM and its vhost-user back-ends. */
+#define PROCESSES_MAX 32u
+#define VMS_MAX	      256u
+
+/* Fault reads in flight a shard: the depth at which one disk queue is saturated (fio QD64). */
+#define FAULT_READS_MAX 64u
+/* Pages one fault read may bring: 64 KiB, the knee of the fault-around curve. */
+#define FAULT_READ_PAGES 16u
+/* Faults that wait for a retry, a shard. One more is woken, so that it comes again. */
+#define PARKED_MAX 1024u
+/* Chunks a shard works on at the same time: depth 4 of 2 MiB writes saturates the disk. */
+#define TASKS_MAX 4u
+/* Bulk read buffers a shard: 4 reads of 512 KiB keep the disk busy without delaying fault reads
+ * much. */
+#define BULK_READS_MAX	8u
+#define BULK_READ_PAGES 128u
+/* Pages a chunk task classifies, copies in or settles in one turn of the shard: about 10 us. */
+#define STEP_PAGES 32u
+/*
+ * Gathered writes, and punches, that one task has in flight: a chunk in scattered pieces takes
+ * several rounds, so that the ring never overflows.
+ */
+#define TASK_RUNS_MAX 64u
+/* Punches linked in one chain. */
+#define PUNCH_CHAIN_MAX 16u
+/* Operations in flight a shard. */
+#define SHARD_RING_DEPTH 1024u
+_Static_assert(TASKS_MAX *TASK_RUNS_MAX + FAULT_READS_MAX + BULK_READS_MAX + 2 <= SHARD_RING_DEPTH,
+	"every read, write and punch has its place in the ring");
+/* Commands a lane of the command queue holds, and commands one dispatch keeps in flight a shard. */
+#define CMDQ_CAPACITY	   256u
+#define DISPATCH_IN_FLIGHT 16u
+/* A read is tried again this often before its page is poisoned. */
+#define READ_TRIES_MAX 3u
+/* Slots are 32 bits: 16 TiB of swap. */
+#define SLOTS_MAX 0xfffffe00u
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The page table of a VM: a word a page, a digest a page that has a slot, a summary a chunk. All of
+ * it lives in sparse shared memory: what was never written costs nothing, and a successor process
+ * can map it.
+ *
+ *   words    8 B a page      digests  8 B a page (touched only for pages with slots)
+ *   chunks  16 B a chunk (2 MiB of guest)
+ *
+ * Every word has one writer, the owner shard; the summaries too. Reading is free for all.
+ */
+#ifndef VMSWAP_ENGINE_PAGE_TABLE_H
+#define VMSWAP_ENGINE_PAGE_TABLE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "engine/page.h"
+#include "io/shared.h"
+#include "queue/base/bits.h"
+
+struct stats_block;
+
+/* What control threads need to know of a chunk without reading its 512 words. */
+struct chunk_summary {
+	/* When the pages staged last were zapped (clock_ns); CHUNK_UNSETTLED between stage and
+	 * settle. */
+	_Atomic uint64_t settled_ns;
+	_Atomic uint16_t staged; /* STAGED, WRITING */
+	_Atomic uint16_t out;	 /* PUNCHING, SWAPPED, READING, POISONED */
+	_Atomic uint16_t slots;	 /* pages with PAGE_SLOT */
+	uint16_t unused;
+};
+_Static_assert(sizeof(struct chunk_summary) == 16, "chunk_summary is 16 bytes");
+
+#define CHUNK_UNSETTLED UINT64_MAX
+
+struct page_table {
+	/* constant after page_table_open() */
+	uint64_t page_count; /* a multiple of CHUNK_PAGES */
+	_Atomic page_word *words;
+	_Atomic uint64_t *digests;
+	struct chunk_summary *chunks;
+	struct shared words_memory, digests_memory, chunks_memory;
+};
+
+/* All pages EMPTY. -errno. Set-up threads. */
+int page_table_open(uint64_t page_count, struct page_table *ret_table);
+/* A zeroed struct is fine. */
+void page_table_close(struct page_table *table);
+
+static inline page_word page_load(const struct page_table *table, uint64_t page)
+{
+	return atomic_load_explicit(&table->words[page], memory_order_relaxed);
+}
+
+static inline struct chunk_summary *page_chunk(const struct page_table *table, uint64_t page)
+{
+	return &table->chunks[page / CHUNK_PAGES];
+}
+
+/*
+ * The only writer of words: asserts that the edge is allowed, keeps the summary and the gauges of
+ * @stats in step. The store is a release: what the state promises (a written slot, its digest) is
+ * visible before it. Owner thread.
+ */
+void page_move(struct page_table *table, struct stats_block *stats, uint64_t page, page_word to);
+
+static inline uint64_t page_digest(const struct page_table *table, uint64_t page)
+{
+	return atomic_load_explicit(&table->digests[page], memory_order_relaxed);
+}
+
+/* Before the page moves to a word whose slot holds that content. Owner thread. */
+static inline void page_set_digest(struct page_table *table, uint64_t page, uint64_t digest)
+{
+	atomic_store_explicit(&table->digests[page], digest, memory_order_relaxed);
+}
+
+struct page_count {
+	uint64_t state[PAGE_STATES];
+	uint64_t slots;
+};
+
+/*
+ * Recounts everything, asserts that words are valid, that summaries agree and that no two pages
+ * share a slot. The owner shards must be quiet. Tests.
+ */
+void page_table_check(const struct page_table *table, struct page_count *ret_count);
+
+#endif

@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The processes of a VM: descriptors, handshake, registration, and what a zap needs to know of
+ * them. Control side; the shards hold their own view (served.c).
+ *
+ * Order: a shard serves a descriptor before anything is registered on it, and everything is
+ * unregistered before the shard lets go of it. So no fault is ever raised that nobody reads.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "engine/command.h"
+#include "engine/engine_priv.h"
+#include "engine/vm.h"
+#include "io/guest.h"
+#include "io/uffd.h"
+#include "queue/base/assert.h"
+#include "queue/base/err.h"
+
+/* A run of one region inside one stripe. */
+struct piece {
+	uint32_t region;
+	uint32_t shard;
+	uint32_t first_chunk;
+	uint32_t chunk_count;
+};
+
+/* The piece that begins at @chunk. */
+static struct piece piece_at(const struct vm *vm, uint32_t chunk)
+{
+	const struct region *region = vm_region_of_chunk(vm, chunk);
+	const uint32_t stripe_end = (chunk / vm->stripe_chunks + 1) * vm->stripe_chunks;
+	const uint32_t region_end = region->first_chunk + region->chunk_count;
+
+	return (struct piece){
+		.region = (uint32_t)(region - vm->region),
+		.shard = vm_owner(vm, chunk),
+		.first_chunk = chunk,
+		.chunk_count = MIN(stripe_end, region_end) - chunk,
+	};
+}
+
+static uint64_t run_bytes(const struct vm *vm, uint32_t first, uint32_t count)
+{
+	const struct region *region = vm_region_of_chunk(vm, first);
+	const uint64_t from = (uint64_t)(first - region->first_chunk) * CHUNK_BYTES;
+
+	return MIN(count * CHUNK_BYTES, region->size_bytes - from);
+}
+
+static uint64_t run_address(const struct vm *vm, const struct vm_process *process, uint32_t first)
+{
+	const struct region *region = vm_region_of_chunk(vm, first);
+	const uint64_t base = process->address[region - vm->region];
+
+	return base == 0 ? 0 : base + (uint64_t)(first - region->first_chunk) * CHUNK_BYTES;
+}
+
+static bool wants_wp(const struct vm *vm)
+{
+	return (vm->engine->features & UFFD_WP_ASYNC_MARK) != 0;
+}
+
+static void unregister_up_to(const struct vm *vm, const struct vm_process *process, uint32_t end)
+{
+	for (uint32_t chunk = 0; chunk < end;) {
+		const struct piece piece = piece_at(vm, chunk);
+		const uint64_t address = run_address(vm, process, chunk);
+
+		/* Fails where the process is dead or has unmapped it: then there is nothing to
+		 * undo. */
+		if (address != 0)
+			(void)uffd_unregister(process->uffd[piece.shard], address,
+				run_bytes(vm, chunk, piece.chunk_count));
+		chunk += piece.chunk_count;
+	}
+}
+
+/* All pieces or none. */
+static int register_process(const struct vm *vm, const struct vm_process *process)
+{
+	for (uint32_t chunk = 0; chunk < vm->chunk_count;) {
+		const struct piece piece = piece_at(vm, chunk);
+		const uint64_t address = run_address(vm, process, chunk);
+		int error = 0;
+
+		if (address != 0)
+			error = uffd_register(process->uffd[piece.shard], address,
+				run_bytes(vm, chunk, piece.chunk_count), wants_wp(vm));
+		if (error) {
+			unregister_up_to(vm, process, chunk);
+			return error;
+		}
+		chunk += piece.chunk_count;
+	}
+	return 0;
+}
+
+static uint32_t wanted_features(const struct vm *vm)
+{
+	uint32_t features = vm->engine->features & (UFFD_CAN_POISON | UFFD_EVENTS);
+
+	if (wants_wp(vm))
+		features |= UFFD_WP | UFFD_WP_ASYNC_MARK;
+	if (vm->trust_discard)
+		features |= vm->engine->features & UFFD_EVENT_DISCARD;
+	return features;
+}
+
+static int handshake(const struct vm *vm, const struct vm_process *process)
+{
+	for (uint32_t i = 0; i < vm->shard_count; i++) {
+		const int error = uffd_handshake(process->uffd[i], wanted_features(vm));
+
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+static int make_spans(
+	const struct vm *vm, const struct vm_process *process, struct spans *ret_spans)
+{
+	memset(ret_spans, 0, sizeof(*ret_spans));
+	for (uint32_t i = 0; i < vm->region_count; i++) {
+		const struct region *region = &vm->region[i];
+		int error;
+
+		if (process->address[i] == 0)
+			continue;
+		error = spans_add(ret_spans, process->address[i], region->size_bytes / PAGE_BYTES,
+			(uint64_t)region->first_chunk * CHUNK_PAGES);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+/* One command to one shard, answered. */
+static int64_t tell(struct vm *vm, uint32_t shard, struct command *command)
+{
+	struct cmdq *reply;
+	const int error = replies_lend(&vm->engine->replies, &reply);
+
+	if (error)
+		return error;
+	command->magic = COMMAND_MAGIC;
+	command->vm = vm;
+	command->reply = reply;
+	engine_call(vm->engine, shard, command);
+	replies_take_back(&vm->engine->replies, reply);
+	return command->outcome;
+}
+
+static void unserve(struct vm *vm, uint32_t index, uint32_t shard_count)
+{
+	for (uint32_t i = 0; i < shard_count; i++) {
+		struct command command = {.kind = COMMAND_UNSERVE, .process = index};
+
+		(void)tell(vm, i, &command);
+	}
+}
+
+static int serve(struct vm *vm, uint32_t index)
+{
+	struct vm_process *process = &vm->process[index];
+	struct spans spans;
+	int error = make_spans(vm, process, &spans);
+
+	for (uint32_t i = 0; !error && i < vm->shard_count; i++) {
+		struct command command = {
+			.kind = COMMAND_SERVE,
+			.process = index,
+			.uffd = process->uffd[i],
+			.spans = &spans,
+		};
+
+		error = (int)tell(vm, i, &command);
+		if (error)
+			unserve(vm, index, i);
+	}
+	return error;
+}
+
+static void process_close(const struct vm *vm, struct vm_process *process)
+{
+	for (uint32_t i = 0; i < vm->shard_count; i++)
+		close_fd(process->uffd[i]);
+	close_fd(process->pidfd);
+	close_fd(process->pagemap);
+	memset(process, 0, sizeof(*process));
+}
+
+static int process_open(
+	const struct vm *vm, const struct process_spec *spec, struct vm_process *process)
+{
+	memset(process, 0, sizeof(*process));
+	process->is_used = true;
+	process->pid = spec->pid;
+	process->pidfd = errno_of(fcntl(spec->pidfd, F_DUPFD_CLOEXEC, 3));
+	process->pagemap = guest_pagemap_open(spec->pid);
+	memcpy(process->uffd, spec->uffds, vm->shard_count * sizeof(process->uffd[0]));
+	memcpy(process->address, spec->address, vm->region_count * sizeof(process->address[0]));
+	return process->pidfd < 0 ? process->pidfd : 0;
+}
+
+/* Registers for good, or for a moment to learn whether it can be done. */
+static int probe_or_register(const struct vm *vm, const struct vm_process *process)
+{
+	const int error = register_process(vm, process);
+
+	if (!error && !vm_is_registered(vm))
+		unregister_up_to(vm, process, vm->chunk_count);
+	return error;
+}
+
+static uint32_t find_free(const struct vm *vm)
+{
+	uint32_t index = 0;
+
+	while (index < PROCESSES_MAX && vm->process[index].is_used)
+		index++;
+	return index;
+}
+
+/*
+ * A page is clean by mark only if it is clean in every process, and a process that never mapped it
+ * has no mark to show: with a second process, digests decide from now on.
+ */
+static void decide_marks(struct vm *vm)
+{
+	if (vm->process_count == 0 && !vm_is_registered(vm))
+		atomic_store(&vm->has_marks, wants_wp(vm));
+	else
+		atomic_store(&vm->has_marks, false);
+}
+
+int vm_process_add(struct vm *vm, const struct process_spec *spec, uint32_t *ret_process)
+{
+	const uint32_t index = find_free(vm);
+	struct vm_process *process = &vm->process[MIN(index, PROCESSES_MAX - 1)];
+	int error;
+
+	if (index == PROCESSES_MAX) {
+		for (uint32_t i = 0; i < vm->shard_count; i++)
+			close_fd(spec->uffds[i]);
+		return -ENOSPC;
+	}
+	error = process_open(vm, spec, process);
+	if (!error)
+		error = handshake(vm, process);
+	if (!error)
+		error = serve(vm, index);
+	if (error) {
+		process_close(vm, process);
+		return error;
+	}
+	decide_marks(vm);
+	atomic_fetch_and(&vm->moved_processes, ~(1u << index));
+	error = probe_or_register(vm, process);
+	if (error) {
+		unserve(vm, index, vm->shard_count);
+		process_close(vm, process);
+		return error;
+	}
+	vm->process_count++;
+	*ret_process = index;
+	return 0;
+}
+
+void vm_process_remove(struct vm *vm, uint32_t index)
+{
+	struct vm_process *process = &vm->process[index];
+
+	ASSERT(index < PROCESSES_MAX);
+	ASSERT(process->is_used);
+	unregister_up_to(vm, process, vm->chunk_count);
+	unserve(vm, index, vm->shard_count);
+	process_close(vm, process);
+	vm->process_count--;
+	if (vm->process_count == 0)
+		atomic_store(&vm->is_registered, false);
+}
+
+uint32_t vm_process_count(const struct vm *vm)
+{
+	return vm->process_count;
+}
+
+static void unregister_all(struct vm *vm, uint32_t end)
+{
+	for (uint32_t i = 0; i < end; i++)
+		if (vm->process[i].is_used)
+			unregister_up_to(vm, &vm->process[i], vm->chunk_count);
+}
+
+int vm_register(struct vm *vm)
+{
+	for (uint32_t i = 0; i < PROCESSES_MAX; i++) {
+		int error = 0;
+
+		if (vm->process[i].is_used)
+			error = register_process(vm, &vm->process[i]);
+		/* A dead process maps nothing; its removal is under way. */
+		if (error && error != -ESRCH && error != -ENOMEM) {
+			unregister_all(vm, i);
+			return error;
+		}
+	}
+	atomic_store_explicit(&vm->is_registered, true, memory_order_release);
+	return 0;
+}
+
+/* Pages that are not in RAM; poisoned ones stay poisoned without us where the kernel can do it. */
+static bool has_pages_out(const struct vm *vm)
+{
+	const bool can_poison = (vm->engine->features & UFFD_CAN_POISON) != 0;
+
+	for (uint32_t chunk = 0; chunk < vm->chunk_count; chunk++) {
+		if (atomic_load(&vm->table.chunks[chunk].out) == 0)
+			continue;
+		for (uint32_t i = 0; i < CHUNK_PAGES; i++) {
+			const enum page_state state = page_state_of(
+				page_load(&vm->table, (uint64_t)chunk * CHUNK_PAGES + i));
+
+			if (state == PAGE_SWAPPED || state == PAGE_READING ||
+				state == PAGE_PUNCHING || (state == PAGE_POISONED && !can_poison))
+				return true;
+		}
+	}
+	return false;
+}
+
+int vm_unregister(struct vm *vm)
+{
+	if (has_pages_out(vm))
+		return -EBUSY;
+	unregister_all(vm, PROCESSES_MAX);
+	for (uint32_t i = 0; i < vm->shard_count; i++) {
+		struct command command = {.kind = COMMAND_FORGET_CHILDREN};
+
+		(void)tell(vm, i, &command);
+	}
+	atomic_store_explicit(&vm->is_registered, false, memory_order_release);
+	return 0;
+}
+
+/* The first chunk at or after @first whose memory the memfd holds some of. */
+static int next_with_data(const struct vm *vm, uint32_t first, uint32_t *ret_chunk)
+{
+	while (first < vm->chunk_count) {
+		const struct region *region = vm_region_of_chunk(vm, first);
+		const uint64_t page = (uint64_t)first * CHUNK_PAGES;
+		uint64_t start;
+		uint64_t stop;
+		const int error = guest_next_data(region->memfd, vm_file_offset(vm, page),
+			region->file_offset + region->size_bytes, &start, &stop);
+
+		if (!error) {
+			*ret_chunk = region->first_chunk +
+				     (uint32_t)((start - region->file_offset) / CHUNK_BYTES);
+			return 0;
+		}
+		if (error != -ENXIO)
+			return error;
+		first = region->first_chunk + region->chunk_count;
+	}
+	return -ENXIO;
+}
+
+int vm_next_piece(
+	struct vm *vm, uint32_t first, uint32_t max, uint32_t *ret_first, uint32_t *ret_count)
+{
+	uint32_t chunk;
+	const int error = next_with_data(vm, first, &chunk);
+
+	ASSERT(max > 0);
+	if (error)
+		return error;
+	*ret_first = chunk;
+	*ret_count = MIN(piece_at(vm, chunk).chunk_count, max);
+	return 0;
+}
+
+int vm_piece_address(const struct vm *vm, uint32_t index, uint32_t first, uint32_t count,
+	uint64_t *ret_address, uint64_t *ret_size_bytes)
+{
+	const struct vm_process *process = &vm->process[index];
+	uint64_t address;
+
+	ASSERT(index < PROCESSES_MAX);
+	if (!process->is_used)
+		return -ENOENT;
+	/* pairs with event.c:layout_changed() */
+	if (atomic_load_explicit(&vm->moved_processes, memory_order_acquire) >> index & 1)
+		return -ESTALE;
+	address = run_address(vm, process, first);
+	if (address == 0)
+		return -ENOENT;
+	*ret_address = address;
+	*ret_size_bytes = run_bytes(vm, first, count);
+	return 0;
+}
+
+/* The process whose marks speak for the VM: the only one. */
+static uint32_t only_process(const struct vm *vm)
+{
+	uint32_t index = 0;
+
+	while (index < PROCESSES_MAX && !vm->process[index].is_used)
+		index++;
+	return index;
+}
+
+int vm_scan_piece(struct vm *vm, uint32_t first, uint32_t count, uint64_t *ret_marked)
+{
+	const uint32_t index = only_process(vm);
+	uint64_t address;
+	uint64_t size;
+	int error;
+
+	if (!atomic_load(&vm->has_marks) || index == PROCESSES_MAX)
+		return -ENOTSUP;
+	error = vm_piece_address(vm, index, first, count, &address, &size);
+	if (error)
+		return error;
+	memset(ret_marked, 0, count * (CHUNK_PAGES / 8));
+	return guest_scan_marked(
+		vm->process[index].pagemap, address, (uint32_t)(size / PAGE_BYTES), ret_marked);
+}
+
+int vm_scan_present_piece(struct vm *vm, uint32_t first, uint32_t count, uint64_t *ret_present)
+{
+	const size_t words = count * BITMAP_WORDS(CHUNK_PAGES);
+	CLEANUP_FREE uint64_t *one = calloc(words, sizeof(*one));
+
+	if (!one)
+		return -ENOMEM;
+	memset(ret_present, 0, words * sizeof(*ret_present));
+	for (uint32_t i = 0; i < PROCESSES_MAX; i++) {
+		uint64_t address;
+		uint64_t size;
+		int error = vm_piece_address(vm, i, first, count, &address, &size);
+
+		if (error == -ENOENT)
+			continue;
+		if (!error)
+			error = guest_scan_present(vm->process[i].pagemap, address,
+				(uint32_t)(size / PAGE_BYTES), one);
+		if (error)
+			return error;
+		for (size_t word = 0; word < words; word++)
+			ret_present[word] |= one[word];
+	}
+	return 0;
+}
+
+int vm_pageout_piece(struct vm *vm, uint32_t first, uint32_t count)
+{
+	const uint64_t page = (uint64_t)first * CHUNK_PAGES;
+
+	/* Pages that another mapping holds too are skipped by the kernel, and ours is one. */
+	guest_alias_drop(vm_alias(vm, page), run_bytes(vm, first, count));
+	for (uint32_t i = 0; i < PROCESSES_MAX; i++) {
+		uint64_t address;
+		uint64_t size;
+		int error = vm_piece_address(vm, i, first, count, &address, &size);
+
+		if (error == -ENOENT)
+			continue;
+		if (!error)
+			error = guest_pageout(vm->process[i].pidfd, address, size);
+		if (error)
+			return error;
+	}
+	return 0;
+}

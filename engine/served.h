@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The descriptors a shard serves: coming, going, forked children. All on the owner thread. */
+#ifndef VMSWAP_ENGINE_SERVED_H
+#define VMSWAP_ENGINE_SERVED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct command;
+struct served;
+struct shard;
+struct vm;
+
+/* COMMAND_SERVE: 0, or -ENOSPC when SERVED_MAX or PROCESSES_MAX is reached. */
+int served_add(struct shard *shard, const struct command *command);
+/* COMMAND_UNSERVE: the answer comes once no poll, no read and no leaving child refers to it. */
+void served_leave(struct shard *shard, struct command *command);
+/* Ends those that leave and are free by now. True when one ended. */
+bool served_finish(struct shard *shard);
+/* The descriptor of a child that @parent forked; owned from now on. -ENOSPC. */
+int served_add_child(struct shard *shard, const struct served *parent, int uffd);
+/* Lets go of children that are dead, or of all with COMMAND_FORGET_CHILDREN. */
+void served_reap_children(struct shard *shard, struct vm *vm);
+void served_forget_children(struct shard *shard, struct vm *vm);
+/* The poll of served @index reported @result. */
+void served_poll_done(struct shard *shard, uint32_t index, int32_t result, bool has_more);
+/* One whose process maps @page, children last; NULL when there is none. */
+struct served *served_of_page(const struct shard *shard, struct vm *vm, uint64_t page);
+
+#endif

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/shard.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/command.h"
+#include "engine/engine_priv.h"
+#include "engine/fault.h"
+#include "engine/served.h"
+#include "io/slots.h"
+#include "io/token.h"
+#include "io/uring.h"
+#include "queue/base/assert.h"
+#include "queue/base/clock.h"
+#include "queue/base/err.h"
+#include "queue/cmdq.h"
+#include "queue/ring.h"
+#include "queue/wake.h"
+
+/* Completions taken at once. */
+#define REAP_MAX 64u
+/* Commands begun a turn. */
+#define COMMANDS_MAX 4u
+/* An idle shard looks around this often; nothing depends on it. */
+#define IDLE_WAIT_US 1000000u
+/*
+ * While a fault read is in flight the shard spins this long rather than sleep: a wake-up costs as
+ * much as the read itself (performance-floors.md 2: 0.76–0.90 of the latency with, 1.10–1.13
+ * without).
+ */
+#define READ_SPIN_NS (100 * NS_PER_US)
+
+static _Thread_local const struct shard *current_shard;
+
+void shard_assert_owner(const struct shard *shard)
+{
+	ASSERT(shard == current_shard);
+}
+
+int shard_init(struct shard *shard, struct engine *engine, uint32_t id, int cpu)
+{
+	int error;
+
+	*shard = (struct shard){
+		.engine = engine,
+		.id = id,
+		.cpu = cpu,
+		.spin_ns = engine->spin_ns,
+		.store_fd = engine->store.fd,
+		.cmdq = engine->cmdq,
+	};
+	shard->served = calloc(SERVED_MAX, sizeof(*shard->served));
+	shard->tasks = calloc(TASKS_MAX, sizeof(*shard->tasks));
+	if (!shard->served || !shard->tasks)
+		return -ENOMEM;
+	error = fills_init(&shard->fills);
+	if (!error)
+		error = slots_new(engine->slot_map.memory, engine->store.size_bytes / PAGE_BYTES,
+			id, engine->shard_count, &shard->slots);
+	if (!error)
+		error = uring_open(SHARD_RING_DEPTH, &shard->ring);
+	return error;
+}
+
+void shard_destroy(struct shard *shard)
+{
+	uring_close(shard->ring);
+	slots_free(shard->slots);
+	fills_destroy(&shard->fills);
+	free(shard->tasks);
+	free(shard->served);
+	*shard = (struct shard){0};
+}
+
+void shard_post(struct shard *shard, const struct engine_event *event)
+{
+	struct engine *engine = shard->engine;
+	struct engine_event *item = ring_pop_mpmc(engine->events_free);
+
+	shard_assert_owner(shard);
+	if (!item) {
+		stats_add(shard_stats(shard, event->vm), STAT_lost_events, 1);
+		return;
+	}
+	*item = *event;
+	/* There are EVENTS_MAX items and as many places: a free item has a place. */
+	if (!cmdq_push_mpmc(engine->events, 0, item))
+		UNREACHABLE();
+}
+
+void shard_answer(struct shard *shard, struct command *command)
+{
+	shard_assert_owner(shard);
+	ASSERT(command->magic == COMMAND_MAGIC);
+	/* The sender's lane holds every command it has under way. */
+	if (!cmdq_push_mpmc(command->reply, 0, command))
+		UNREACHABLE();
+}
+
+void shard_drop_slot(struct shard *shard, struct vm *vm, uint64_t page, enum page_state state)
+{
+	const page_word word = page_load(&vm->table, page);
+
+	shard_assert_owner(shard);
+	ASSERT(page_has_slot(word));
+	ASSERT(page_state_of(word) != PAGE_WRITING);
+	page_move(&vm->table, shard_stats(shard, vm), page, page_plain(state));
+	slots_put(shard->slots, page_slot_of(word));
+}
+
+static void begin_space(struct shard *shard, struct command *command)
+{
+	const uint32_t slot = slots_take_dirty_group(shard->slots);
+
+	ASSERT(!shard->space_command);
+	if (slot == SLOT_NONE) {
+		command->outcome = 0;
+		shard_answer(shard, command);
+		return;
+	}
+	shard->space_command = command;
+	shard->space_slot = slot;
+	uring_punch(shard->ring, token_make(TOKEN_SPACE, 0, 0), shard->store_fd,
+		(uint64_t)slot * PAGE_BYTES, CHUNK_BYTES, false);
+}
+
+static void space_done(struct shard *shard)
+{
+	struct command *command = shard->space_command;
+
+	ASSERT(command != NULL);
+	slots_group_clean(shard->slots, shard->space_slot);
+	shard->space_command = NULL;
+	command->outcome = CHUNK_BYTES;
+	shard_answer(shard, command);
+}
+
+static void handle_done(struct shard *shard, const struct uring_done *done)
+{
+	const uint32_t index = token_index(done->token);
+
+	switch ((enum token_kind)token_kind(done->token)) {
+	case TOKEN_WAKE:
+		if (!(done->flags & URING_MORE))
+			uring_poll(shard->ring, done->token,
+				cmdq_wake(shard->cmdq, shard->id)->eventfd);
+		break;
+	case TOKEN_UFFD:
+		served_poll_done(shard, index, done->result, (done->flags & URING_MORE) != 0);
+		break;
+	case TOKEN_FILL: fill_read_done(shard, index, done->result); break;
+	case TOKEN_WRITE:
+		task_write_done(shard, index, token_tag(done->token), done->result);
+		break;
+	case TOKEN_PUNCH: task_punch_done(shard, index, done->result); break;
+	case TOKEN_SPACE: space_done(shard); break;
+	case TOKEN_IGNORED: break;
+	default: UNREACHABLE();
+	}
+}
+
+static bool reap(struct shard *shard)
+{
+	struct uring_done done[REAP_MAX];
+	const uint32_t count = uring_reap(shard->ring, done, REAP_MAX);
+
+	for (uint32_t i = 0; i < count; i++)
+		handle_done(shard, &done[i]);
+	return count > 0;
+}
+
+static bool read_messages(struct shard *shard)
+{
+	bool is_busy = false;
+
+	for (uint32_t i = 0; i < shard->served_end; i++)
+		if (shard->served[i].vm && shard->served[i].is_readable)
+			is_busy |= fault_read_messages(shard, &shard->served[i]);
+	return is_busy;
+}
+
+static void take_command(struct shard *shard, struct command *command)
+{
+	ASSERT(command->magic == COMMAND_MAGIC);
+	switch (command->kind) {
+	case COMMAND_CHUNK: task_begin(shard, command); return;
+	case COMMAND_SERVE: command->outcome = served_add(shard, command); break;
+	case COMMAND_UNSERVE: served_leave(shard, command); return;
+	case COMMAND_FORGET_CHILDREN: served_forget_children(shard, command->vm); break;
+	case COMMAND_SPACE: begin_space(shard, command); return;
+	case COMMAND_STOP:
+		shard->stop_command = command;
+		shard->is_stopping = true;
+		return;
+	}
+	shard_answer(shard, command);
+}
+
+static bool take_commands(struct shard *shard)
+{
+	uint32_t taken = 0;
+
+	for (; taken < COMMANDS_MAX && task_has_room(shard); taken++) {
+		struct command *command = cmdq_pop_mpmc(shard->cmdq, shard->id);
+
+		if (!command)
+			break;
+		take_command(shard, command);
+	}
+	return taken > 0;
+}
+
+int shard_begin(struct shard *shard)
+{
+	struct wake *wake = cmdq_wake(shard->cmdq, shard->id);
+	int error;
+
+	current_shard = shard;
+	error = uring_enable(shard->ring);
+	if (!error)
+		error = fills_register(shard);
+	if (error)
+		return error;
+	uring_poll(shard->ring, token_make(TOKEN_WAKE, 0, 0), wake->eventfd);
+	return uring_submit(shard->ring);
+}
+
+bool shard_step(struct shard *shard)
+{
+	bool is_busy;
+
+	current_shard = shard;
+	(void)uring_submit(shard->ring);
+	is_busy = reap(shard);
+	is_busy |= read_messages(shard);
+	is_busy |= shard->parked.count > 0 && park_retry(shard);
+	is_busy |= shard->fills.copying > 0 && fill_copy_step(shard);
+	is_busy |= take_commands(shard);
+	is_busy |= shard->tasks_active > 0 && task_step_all(shard);
+	is_busy |= served_finish(shard);
+	return is_busy;
+}
+
+static void sleep_until_work(struct shard *shard)
+{
+	const bool has_retries = shard->parked.count > 0 || shard->fills.copying > 0;
+	struct wake *wake = cmdq_wake(shard->cmdq, shard->id);
+
+	wake_prepare(wake);
+	/* With no room for its work a command is not taken; a completion makes room and wakes us.
+	 */
+	if (cmdq_count(shard->cmdq, shard->id) == 0 || !task_has_room(shard))
+		(void)uring_wait(shard->ring, has_retries ? PARK_RETRY_US : IDLE_WAIT_US);
+	wake_done(wake);
+}
+
+static void pin(const struct shard *shard)
+{
+	char name[16];
+	cpu_set_t cpus;
+
+	(void)snprintf(name, sizeof(name), "shard-%u", shard->id);
+	(void)pthread_setname_np(pthread_self(), name);
+	if (shard->cpu < 0)
+		return;
+	CPU_ZERO(&cpus);
+	CPU_SET((unsigned)shard->cpu, &cpus);
+	(void)pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
+}
+
+void *shard_run(void *argument)
+{
+	struct shard *shard = argument;
+	uint64_t busy_ns = clock_ns();
+	const int error = shard_begin(shard);
+
+	pin(shard);
+	while (!shard->is_stopping) {
+		const uint64_t spin_ns = shard->fills.reading > 0
+						 ? MAX(shard->spin_ns, READ_SPIN_NS)
+						 : shard->spin_ns;
+
+		if (shard_step(shard)) {
+			busy_ns = spin_ns > 0 ? clock_ns() : 0;
+			continue;
+		}
+		if (spin_ns > 0 && clock_ns() - busy_ns < spin_ns)
+			continue;
+		sleep_until_work(shard);
+	}
+	shard->stop_command->outcome = error;
+	shard_answer(shard, shard->stop_command);
+	return NULL;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A shard: one thread that owns stripes of every VM, one userfaultfd a process, one io_uring, one
+ * lane of the command queue and its part of the slots. shard_step() is one turn that never blocks:
+ *
+ *   1. submit what the last turn prepared, take completions (disk, punches, descriptors readable)
+ *   2. read fault messages and serve them; retry parked faults
+ *   3. copy in what reads brought
+ *   4. take commands while there is room for their work, and give each chunk task a bounded slice
+ *
+ * shard_run() is step, spin a little after activity, sleep. A test owns shards without threads and
+ * steps them itself.
+ */
+#ifndef VMSWAP_ENGINE_SHARD_H
+#define VMSWAP_ENGINE_SHARD_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/fill.h"
+#include "engine/limits.h"
+#include "engine/park.h"
+#include "engine/spans.h"
+#include "engine/task.h"
+#include "engine/vm.h"
+
+struct cmdq;
+struct command;
+struct engine;
+struct slots;
+struct uring;
+
+/* Descriptors one shard serves: one a process of every VM, children included. */
+#define SERVED_MAX 256u
+
+/* What a completion is for. */
+enum token_kind {
+	TOKEN_WAKE = 1, /* the lane's eventfd is readable */
+	TOKEN_UFFD,	/* index: served */
+	TOKEN_FILL,	/* index: fill */
+	TOKEN_WRITE,	/* index: task; tag: first page of the run in the chunk */
+	TOKEN_PUNCH,	/* index: task */
+	TOKEN_SPACE,	/* the space of a slot group is given back */
+	TOKEN_IGNORED,	/* of a cancellation */
+};
+
+/* A process's descriptor as this shard serves it. */
+struct served {
+	struct vm *vm;	  /* NULL: free */
+	uint32_t process; /* index in the VM; of the parent for a child */
+	int uffd;
+	bool is_child;		 /* forked while served; its descriptor is ours to close */
+	bool is_readable;	 /* messages may be there */
+	bool is_polled;		 /* a multishot poll is armed */
+	bool is_dead;		 /* a call said so; control will take it away */
+	struct command *leaving; /* the COMMAND_UNSERVE to answer once nothing refers to this */
+	uint32_t fills;		 /* reads under way on behalf of this */
+	struct spans spans;
+};
+
+struct shard {
+	/* constant after start */
+	struct engine *engine;
+	uint32_t id;
+	int cpu; /* -1: not pinned */
+	uint64_t spin_ns;
+	int store_fd;
+	struct cmdq *cmdq; /* lane id */
+	struct uring *ring;
+	struct slots *slots;
+	pthread_t thread;
+
+	/* owner thread only */
+	bool is_stopping;
+	bool is_woken;
+	uint64_t now_ns; /* of this turn */
+	struct command *stop_command;
+	struct command *space_command;
+	uint32_t space_slot;
+	struct served *served; /* SERVED_MAX */
+	uint32_t served_end;   /* one past the last used */
+	struct fills fills;
+	struct parked parked;
+	struct task *tasks; /* TASKS_MAX */
+	uint32_t tasks_active;
+};
+
+/* Everything a shard needs, but its thread. -errno. Set-up threads. */
+int shard_init(struct shard *shard, struct engine *engine, uint32_t id, int cpu);
+void shard_destroy(struct shard *shard);
+
+/* The owner thread's first call, before any step. -errno. */
+int shard_begin(struct shard *shard);
+/* One turn. True when there was something to do. Owner thread. */
+bool shard_step(struct shard *shard);
+/* begin, then step and sleep until COMMAND_STOP. The thread's function; @argument: the shard. */
+void *shard_run(void *argument);
+
+/* Owner-only functions begin with it. */
+void shard_assert_owner(const struct shard *shard);
+
+/* Reports an event; counted as lost when the bound is reached. Owner thread. */
+struct engine_event;
+void shard_post(struct shard *shard, const struct engine_event *event);
+/* Sends a command back to its sender. Owner thread. */
+void shard_answer(struct shard *shard, struct command *command);
+
+/* The page leaves its slot: to @state without one, and the slot is free. Owner thread. */
+void shard_drop_slot(struct shard *shard, struct vm *vm, uint64_t page, enum page_state state);
+
+static inline struct stats_block *shard_stats(const struct shard *shard, const struct vm *vm)
+{
+	return &vm->stats[shard->id];
+}
+
+static inline struct vm_shard *shard_of_vm(const struct shard *shard, struct vm *vm)
+{
+	return &vm->shard[shard->id];
+}
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/task.h"
+
+#include "engine/command.h"
+#include "engine/shard.h"
+#include "queue/base/assert.h"
+
+bool task_has_room(const struct shard *shard)
+{
+	return shard->tasks_active < TASKS_MAX;
+}
+
+static struct task *find_free(struct shard *shard)
+{
+	for (uint32_t i = 0; i < TASKS_MAX; i++)
+		if (shard->tasks[i].phase == TASK_FREE)
+			return &shard->tasks[i];
+	UNREACHABLE();
+}
+
+static void finish(struct shard *shard, struct task *task)
+{
+	struct command *command = task->command;
+
+	ASSERT(task->phase == TASK_DONE);
+	ASSERT(task->in_flight == 0);
+	command->result.chunks = 1;
+	task->phase = TASK_FREE;
+	task->command = NULL;
+	shard->tasks_active--;
+	shard_answer(shard, command);
+}
+
+/* The first phase of an operation; those that need no more than one slice are done in it. */
+static void begin(struct shard *shard, struct task *task)
+{
+	task->phase = TASK_DONE;
+	switch (task->command->op) {
+	case CHUNK_STAGE: stage_walk(shard, task); break;
+	case CHUNK_UNSTAGE: stage_unstage(shard, task); break;
+	case CHUNK_SETTLE: stage_settle(shard, task); break;
+	case CHUNK_TRIM:
+	case CHUNK_OUT: task->phase = evict_begin(shard, task) ? TASK_CLASSIFY : TASK_DONE; break;
+	case CHUNK_IN: task->phase = TASK_FILL; break;
+	case CHUNK_RELEASE: stage_release(shard, task); break;
+	case CHUNK_FORGET: stage_forget(shard, task); break;
+	}
+}
+
+void task_begin(struct shard *shard, struct command *command)
+{
+	struct task *task = find_free(shard);
+	struct vm *vm = command->vm;
+
+	shard_assert_owner(shard);
+	ASSERT(command->kind == COMMAND_CHUNK);
+	ASSERT(vm_owner(vm, command->chunk) == shard->id);
+	task->command = command;
+	task->vm = vm;
+	task->first_page = (uint64_t)command->chunk * CHUNK_PAGES;
+	task->pages = vm_chunk_pages(vm, command->chunk);
+	task->cursor = 0;
+	task->in_flight = 0;
+	task->punch_tries = 0;
+	task->has_read_alias = false;
+	command->result = (struct dispatch_result){0};
+	shard->tasks_active++;
+	begin(shard, task);
+	if (task->phase == TASK_DONE)
+		finish(shard, task);
+}
+
+static bool step(struct shard *shard, struct task *task)
+{
+	switch (task->phase) {
+	case TASK_CLASSIFY:
+	case TASK_WRITE:
+	case TASK_PUNCH: return evict_step(shard, task);
+	case TASK_FILL: return swapin_step(shard, task);
+	case TASK_FREE:
+	case TASK_WRITING:
+	case TASK_PUNCHING:
+	case TASK_DONE: break;
+	}
+	return false;
+}
+
+bool task_step_all(struct shard *shard)
+{
+	bool is_busy = false;
+
+	shard_assert_owner(shard);
+	for (uint32_t i = 0; i < TASKS_MAX; i++) {
+		struct task *task = &shard->tasks[i];
+
+		is_busy |= step(shard, task);
+		if (task->phase == TASK_DONE) {
+			finish(shard, task);
+			is_busy = true;
+		}
+	}
+	return is_busy;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A chunk operation at work on its owner shard. Each turn it gets a bounded slice; what needs the
+ * disk or a punch waits in its phase for completions. A shard works on TASKS_MAX chunks at a time.
+ *
+ *   STAGE, UNSTAGE, SETTLE, RELEASE, FORGET     (one slice, stage.c)
+ *   TRIM     CLASSIFY → PUNCH → PUNCHING        (evict.c)
+ *   OUT      CLASSIFY → WRITE → WRITING → PUNCH → PUNCHING
+ *   IN       FILL, until no page is out and no fill is under way   (swapin.c)
+ */
+#ifndef VMSWAP_ENGINE_TASK_H
+#define VMSWAP_ENGINE_TASK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "queue/base/bits.h"
+
+struct command;
+struct shard;
+struct vm;
+
+enum task_phase {
+	TASK_FREE,
+	TASK_CLASSIFY,
+	TASK_WRITE,
+	TASK_WRITING,
+	TASK_PUNCH,
+	TASK_PUNCHING,
+	TASK_FILL,
+	TASK_DONE,
+};
+
+/* What was found of a page; valid while it stays staged. */
+enum verdict {
+	VERDICT_KEEP,
+	VERDICT_ZERO,
+	VERDICT_CLEAN,
+	VERDICT_WRITE,
+};
+
+struct task {
+	enum task_phase phase;
+	struct command *command;
+	struct vm *vm;
+	uint64_t first_page;
+	uint32_t pages;	    /* of the chunk */
+	uint32_t cursor;    /* next page in the chunk */
+	uint32_t in_flight; /* writes, punches or fills */
+	uint32_t punch_tries;
+	uint32_t punch_first; /* the pages in [punch_first, cursor) are being punched */
+	bool has_read_alias;
+	uint8_t verdict[CHUNK_PAGES];
+	uint32_t slot[CHUNK_PAGES];	 /* of pages whose write is in flight */
+	uint16_t run_pages[CHUNK_PAGES]; /* length of the write that begins at this index of vector
+					  */
+	uint16_t vector_page[CHUNK_PAGES]; /* page in the chunk that a vector element holds */
+	uint64_t digest[CHUNK_PAGES];
+	struct iovec vector[CHUNK_PAGES];
+};
+
+/* Room for one more chunk. Owner thread. */
+bool task_has_room(const struct shard *shard);
+/* Begins the chunk operation of @command. Owner thread. */
+void task_begin(struct shard *shard, struct command *command);
+/* One slice of every task. True when one made progress. Owner thread. */
+bool task_step_all(struct shard *shard);
+/* Completions. Owner thread. */
+void task_write_done(struct shard *shard, uint32_t index, uint32_t run, int32_t result);
+void task_punch_done(struct shard *shard, uint32_t index, int32_t result);
+
+/* Parts of task.c; those that return bool say whether they made progress. Owner thread. */
+void stage_walk(struct shard *shard, struct task *task);
+void stage_unstage(struct shard *shard, struct task *task);
+void stage_settle(struct shard *shard, struct task *task);
+void stage_release(struct shard *shard, struct task *task);
+void stage_forget(struct shard *shard, struct task *task);
+bool evict_begin(struct shard *shard, struct task *task);
+bool evict_step(struct shard *shard, struct task *task);
+bool swapin_step(struct shard *shard, struct task *task);
+/* A bulk fill of this task ended: what it brought, and the error that left the rest out. */
+void swapin_fill_done(struct task *task, uint32_t pages, int error);
+
+#endif
