@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line of vmswapd. */
+#ifndef VMSWAP_CTL_CONFIG_H
+#define VMSWAP_CTL_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "engine/limits.h"
+#include "io/swapfile.h"
+#include "queue/base/log.h"
+
+struct problem;
+
+#define CONFIG_SOCKET	"/run/vmswapd.sock"
+#define CONFIG_SWAP_DIR "/var/lib/vmswapd"
+
+enum config_action {
+	CONFIG_RUN,
+	CONFIG_HELP,
+	CONFIG_VERSION,
+};
+
+struct config {
+	enum config_action action;
+	uint32_t shard_count;
+	uint32_t cpu_count; /* 0: shards are not pinned, else shard_count */
+	int cpus[SHARDS_MAX];
+	uint32_t poll_us;
+	struct swapfile_config store; /* path: borrowed from argv */
+	const char *socket_path;      /* as above */
+	bool is_foreground;
+	enum log_level log_level;
+};
+
+/* -EINVAL and the problem when the command line makes no sense. */
+int config_parse(int argc, char **argv, struct config *ret_config, struct problem *problem);
+/* "64", "64K", "1.5G" is not: digits and at most one of K, M, G, T, binary. -EINVAL, -ERANGE. */
+int config_parse_size(const char *text, uint64_t *ret_bytes);
+/* "0-3,8": up to @max CPU numbers in the order given. The count, or -EINVAL, -E2BIG. */
+int config_parse_cpus(const char *text, int *ret_cpus, uint32_t max);
+
+void config_usage(FILE *out);
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Disable: what is out comes back, staged pages become resident, and the faults are the kernel's
+ * again. Refused while nothing has changed when RAM does not suffice: half a guest in RAM helps
+ * nobody.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "ctl/attach.h"
+#include "ctl/cleaner.h"
+#include "ctl/job.h"
+#include "ctl/operation.h"
+#include "ctl/problem.h"
+#include "ctl/room.h"
+#include "ctl/worker.h"
+#include "queue/base/assert.h"
+#include "queue/base/err.h"
+
+/* Reads that failed for want of memory or by a passing error are tried again. */
+#define READ_ROUNDS_MAX 3u
+
+static uint64_t swapped_pages(const struct vm *vm)
+{
+	struct vm_stats stats;
+
+	vm_stats_read(vm, &stats);
+	return stats.swap_pages;
+}
+
+static int check_room(struct attachment *attachment, struct job *job)
+{
+	const struct member *member = attach_any_alive(attachment);
+	uint64_t pages = swapped_pages(attachment->vm);
+	int rc;
+
+	operation_expect(job, pages);
+	if (!member)
+		return 0;
+	rc = room_check(member->target.pid, pages * PAGE_BYTES, &job->result.problem);
+	if (rc < 0)
+		job->result.outcome = OUTCOME_REFUSED;
+	return rc;
+}
+
+static int read_back(struct worker *worker, struct job *job)
+{
+	struct attachment *attachment = worker_attachment(worker);
+	struct dispatch_result result = {.error = 0};
+	uint64_t left = swapped_pages(attachment->vm);
+
+	job_set_phase(job, PHASE_READING);
+	for (uint32_t i = 0; i < READ_ROUNDS_MAX && left > 0; i++) {
+		int rc = operation_dispatch(job, attachment->vm, CHUNK_IN, &result);
+
+		if (rc < 0)
+			return rc;
+		if (!worker_yield(worker, job))
+			return -ECANCELED;
+		left = swapped_pages(attachment->vm);
+	}
+	if (left == 0 || !attach_any_alive(attachment))
+		return 0;
+	job->result.left_pages = left;
+	if (result.error == 0)
+		result.error = -EIO;
+	return problem_set(&job->result.problem, result.error, "read-error",
+		"%" PRIu64 " pages of %s could not be brought back (%s): they stay in the swap "
+		"store",
+		left, job->vm_name, strerror(-result.error));
+}
+
+static int release(struct attachment *attachment, struct job *job)
+{
+	struct vm *vm = attachment->vm;
+	struct dispatch_result result;
+	int rc;
+
+	job_set_phase(job, PHASE_RELEASING);
+	(void)vm_dispatch(vm, CHUNK_RELEASE, 0, vm_chunk_count(vm), NULL, NULL, &result);
+	rc = vm_unregister(vm);
+	if (rc < 0 && attach_any_alive(attachment))
+		return problem_set(&job->result.problem, rc, "unregister-failed",
+			"the faults of %s cannot be given back: %s", job->vm_name, strerror(-rc));
+	return 0;
+}
+
+static void clean_up(struct worker *worker, const struct job *job)
+{
+	if (atomic_load_explicit(&job->slow_cleanup, memory_order_relaxed))
+		cleaner_begin_slow(worker_cleaner(worker));
+	else
+		cleaner_run(worker_cleaner(worker));
+}
+
+int disable_run(struct worker *worker, struct job *job)
+{
+	struct attachment *attachment = worker_attachment(worker);
+	int rc = 0;
+
+	ASSERT(attachment->vm != NULL);
+	if (vm_is_registered(attachment->vm)) {
+		rc = check_room(attachment, job);
+		if (rc == 0)
+			rc = read_back(worker, job);
+		if (rc == 0)
+			rc = release(attachment, job);
+	}
+	if (rc == 0)
+		clean_up(worker, job);
+	return rc;
+}

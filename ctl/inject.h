@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * System calls run inside another process: one of its threads is stopped with ptrace for the time
+ * of a few calls and continues as if nothing had been. Nothing is written into the target but what
+ * a call itself writes. Sequence, thread choice and hazards: inject.c. x86-64.
+ *
+ * ptrace binds to the calling thread: one injection begins and ends on one control thread, which
+ * must not be the one that reads events of the target's userfaultfds. Every wait has a bound.
+ */
+#ifndef VMSWAP_CTL_INJECT_H
+#define VMSWAP_CTL_INJECT_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct problem;
+struct injection;
+
+/*
+ * Stops a suited thread of @pid. -EPERM: ptrace forbidden, or seccomp that cannot be suspended;
+ * -ESRCH: gone; -ETIMEDOUT: no thread stopped in time; -EBUSY: traced by somebody else. @problem
+ * says it in words.
+ */
+int inject_begin(pid_t pid, struct injection **ret_injection, struct problem *problem);
+/*
+ * Runs one call there: its result, or -errno of the call. -ESRCH: the process died;
+ * -ETIMEDOUT: it did not return in time, and nothing else can be run before it does.
+ */
+long inject_call(struct injection *injection, long number, const uint64_t argument[6]);
+/*
+ * Puts the thread back as it was. Always call it once. NULL is fine. ret: microseconds it was
+ * stopped. After a call that timed out the thread is put back when that call returns, which may
+ * be later.
+ */
+uint64_t inject_end(struct injection *injection);
+
+/*
+ * Makes @count userfaultfds inside the target and brings them here. Unprivileged targets get them
+ * through the daemon's own /dev/userfaultfd, passed in over a socket pair. The target keeps its
+ * copies (numbers in ret_remote): if ours close, its memory must not read as zeros.
+ */
+int inject_uffds(struct injection *injection, uint32_t count, int *ret_fds, int *ret_remote,
+	struct problem *problem);
+/* Closes descriptors in the target. */
+void inject_close(struct injection *injection, const int *remote, uint32_t count);
+/* madvise(DONTNEED_LOCKED, DONTNEED before 5.18) on [address, address + size). 0 or -errno. */
+int inject_zap(struct injection *injection, uint64_t address, uint64_t size_bytes);
+
+#endif

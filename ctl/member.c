@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ctl/member.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "ctl/inject.h"
+#include "ctl/maps_text.h"
+#include "ctl/problem.h"
+#include "ctl/procfs.h"
+#include "ctl/remote.h"
+#include "engine/engine.h"
+#include "queue/base/assert.h"
+#include "queue/base/err.h"
+#include "queue/base/log.h"
+
+/* Mappings of the memory that a process may have: each area cut once more, and then some. */
+#define MAPPINGS_MAX 1024u
+
+static void member_init(struct member *member)
+{
+	memset(member, 0, sizeof(*member));
+	member->target.pidfd = -1;
+	member->channel = -1;
+}
+
+int member_open(pid_t pid, const struct target_options *options, struct member *ret_member,
+	struct problem *problem)
+{
+	struct member member;
+	int rc;
+
+	member_init(&member);
+	rc = target_open(pid, options, &member.target, problem);
+	if (rc == 0)
+		*ret_member = member;
+	return rc;
+}
+
+static void read_comm(pid_t pid, char *ret_comm, size_t size_bytes)
+{
+	char path[64];
+	CLEANUP_FILE FILE *file = NULL;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	file = fopen(path, "re");
+	if (!file || !fgets(ret_comm, (int)size_bytes, file))
+		(void)snprintf(ret_comm, size_bytes, "?");
+	ret_comm[strcspn(ret_comm, "\n")] = '\0';
+}
+
+/* What maps_read() would have found, from what the VMM says of itself. */
+static int given_list(
+	struct attach_options *options, struct mapping_list *ret_list, struct problem *problem)
+{
+	struct mapping *items = calloc(options->region_count, sizeof(*items));
+
+	if (!items)
+		return problem_set(problem, -ENOMEM, "no-memory", "no memory for the regions");
+	for (uint32_t i = 0; i < options->region_count; i++) {
+		const struct given_region *region = &options->regions[i];
+		struct stat status;
+
+		/* seals exist on memfds and shmem only */
+		if (fstat(region->memfd, &status) < 0 || fcntl(region->memfd, F_GET_SEALS) < 0) {
+			free(items);
+			return problem_set(problem, -EINVAL, "not-shared",
+				"region %u: its descriptor is no memfd", i);
+		}
+		items[i].start = region->address;
+		items[i].end = region->address + region->size_bytes;
+		items[i].file_offset = region->file_offset;
+		items[i].device = status.st_dev;
+		items[i].inode = status.st_ino;
+	}
+	ret_list->item = items;
+	ret_list->count = options->region_count;
+	return 0;
+}
+
+int member_open_self(pid_t pid, struct attach_options *options, struct member *ret_member,
+	struct problem *problem)
+{
+	struct member member;
+	int rc;
+
+	ASSERT(options->channel >= 0);
+	member_init(&member);
+	member.target.pid = pid;
+	member.target.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (member.target.pidfd < 0)
+		return problem_set(
+			problem, -errno, "gone", "process %d: %s", (int)pid, strerror(errno));
+	read_comm(pid, member.target.comm, sizeof(member.target.comm));
+	rc = given_list(options, &member.target.memory, problem);
+	if (rc < 0) {
+		close_fd(member.target.pidfd);
+		return rc;
+	}
+	member.channel = take_fd(&options->channel);
+	*ret_member = member;
+	return 0;
+}
+
+int member_read_maps(struct member *member, const struct area_list *areas, struct problem *problem)
+{
+	struct mapping_list list;
+	int rc = maps_read(member->target.pid, PAGE_BYTES, &list);
+
+	if (rc < 0)
+		return problem_set(problem, rc, "gone",
+			"cannot read the mappings of process %d: %s", (int)member->target.pid,
+			strerror(-rc));
+	if (area_filter(areas, &list) == 0) {
+		maps_free(&list);
+		return problem_set(problem, -ENOENT, "not-a-mapper",
+			"process %d (%s) does not map the memory of this VM",
+			(int)member->target.pid, member->target.comm);
+	}
+	maps_free(&member->target.memory);
+	member->target.memory = list;
+	return 0;
+}
+
+static int find_addresses(
+	struct member *member, const struct area_list *areas, struct problem *problem)
+{
+	for (uint32_t i = 0; i < areas->count; i++) {
+		int rc = area_address(&member->target.memory, &areas->item[i], &member->address[i]);
+
+		if (rc == -EEXIST)
+			return problem_set(problem, rc, "mapped-twice",
+				"process %d (%s) maps the same guest memory at two addresses",
+				(int)member->target.pid, member->target.comm);
+		if (rc < 0)
+			return problem_set(problem, rc, "mapped-partly",
+				"process %d (%s) maps a piece of the memory that the VM is not cut "
+				"at: detach the VM and attach all its processes together",
+				(int)member->target.pid, member->target.comm);
+	}
+	return 0;
+}
+
+/* By injection, one stop. */
+static int make_uffds(struct member *member, uint32_t count, int *ret_fds, struct problem *problem)
+{
+	struct injection *injection = NULL;
+	int rc = inject_begin(member->target.pid, &injection, problem);
+
+	if (rc < 0)
+		return rc;
+	rc = inject_uffds(injection, count, ret_fds, member->remote, problem);
+	if (rc >= 0)
+		member->remote_count = count;
+	member->stopped_us = inject_end(injection);
+	return rc < 0 ? rc : 0;
+}
+
+/* Those that came with the request. */
+static int take_uffds(struct member *member, uint32_t count, struct attach_options *options,
+	int *ret_fds, struct problem *problem)
+{
+	if (options->uffd_count != count)
+		return problem_set(problem, -EINVAL, "wrong-count",
+			"%u userfaultfds came with the request, one for each of %u shards is "
+			"needed",
+			options->uffd_count, count);
+	/* A VMM with a channel knows its copies and closes them itself. */
+	if (member->channel < 0)
+		member->remote_count =
+			remote_find(member->target.pid, options->uffds, count, member->remote);
+	for (uint32_t i = 0; i < count; i++)
+		ret_fds[i] = take_fd(&options->uffds[i]);
+	return 0;
+}
+
+int member_join(struct member *member, const struct member_join *join, struct problem *problem)
+{
+	int fds[SHARDS_MAX];
+	struct process_spec spec = {
+		.pid = member->target.pid,
+		.pidfd = member->target.pidfd,
+		.address = member->address,
+		.uffds = fds,
+	};
+	int rc;
+
+	ASSERT(!member->is_joined);
+	ASSERT(join->shard_count <= SHARDS_MAX);
+	rc = find_addresses(member, join->areas, problem);
+	if (rc < 0)
+		return rc;
+	rc = join->options && join->options->uffd_count > 0
+		     ? take_uffds(member, join->shard_count, join->options, fds, problem)
+		     : make_uffds(member, join->shard_count, fds, problem);
+	if (rc < 0)
+		return rc;
+	rc = vm_process_add(join->vm, &spec, &member->process);
+	if (rc == -EBUSY)
+		return problem_set(problem, rc, "other-userfaultfd",
+			"process %d (%s) has another userfaultfd on its guest memory: a migration "
+			"or a snapshot is in progress; try again afterwards",
+			(int)member->target.pid, member->target.comm);
+	if (rc < 0)
+		return problem_set(problem, rc, "register-failed",
+			"the memory of process %d (%s) cannot be registered: %s",
+			(int)member->target.pid, member->target.comm, strerror(-rc));
+	member->is_joined = true;
+	return 0;
+}
+
+/* The mappings of the files of @areas, without smaps: that would walk the page tables. */
+static int read_file_maps(
+	pid_t pid, const struct area_list *areas, struct mapping *ret_items, uint32_t *ret_count)
+{
+	char path[PROCFS_PATH_BYTES];
+	CLEANUP_FILE FILE *file = NULL;
+	struct maps_text text;
+	struct maps_entry entry;
+	uint32_t count = 0;
+	int rc;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	rc = procfs_open_text(path, &file);
+	if (rc < 0)
+		return rc;
+	maps_text_init(&text, file);
+	while (maps_text_next(&text, &entry)) {
+		struct mapping_list list = {.item = &ret_items[count], .count = 1};
+
+		if (count == MAPPINGS_MAX)
+			return -E2BIG;
+		ret_items[count] = (struct mapping){.start = entry.start,
+			.end = entry.end,
+			.file_offset = entry.file_offset,
+			.device = entry.device,
+			.inode = entry.inode};
+		if (!entry.is_shared || area_filter(areas, &list) == 0)
+			continue;
+		if (count > 0 && area_merge(&ret_items[count - 1], &ret_items[count]))
+			continue;
+		count++;
+	}
+	*ret_count = count;
+	return 0;
+}
+
+int member_check_maps(
+	const struct member *member, const struct area_list *areas, struct problem *problem)
+{
+	CLEANUP_FREE struct mapping *items = calloc(MAPPINGS_MAX + 1, sizeof(*items));
+	struct mapping_list list = {.item = items};
+	int rc = items ? read_file_maps(member->target.pid, areas, items, &list.count) : -ENOMEM;
+
+	if (rc < 0 && !member_is_alive(member))
+		return 0;
+	if (rc < 0)
+		return problem_set(problem, rc, "scan-failed",
+			"cannot read the mappings of process %d: %s", (int)member->target.pid,
+			strerror(-rc));
+	for (uint32_t i = 0; i < areas->count; i++) {
+		uint64_t address = 0;
+
+		rc = area_address(&list, &areas->item[i], &address);
+		if (rc == 0 && (address == 0 || address == member->address[i]))
+			continue;
+		return problem_set(problem, -EREMCHG, "mapping-changed",
+			"process %d (%s) maps guest memory at other addresses than when it was "
+			"attached: detach the VM and attach it again",
+			(int)member->target.pid, member->target.comm);
+	}
+	return 0;
+}
+
+bool member_has_unmapped(const struct member *member, const struct area_list *areas)
+{
+	CLEANUP_FREE struct mapping *items = calloc(MAPPINGS_MAX + 1, sizeof(*items));
+	uint32_t count = 0;
+
+	if (!member_is_alive(member))
+		return true;
+	return items && read_file_maps(member->target.pid, areas, items, &count) == 0 && count == 0;
+}
+
+void member_leave(struct member *member, struct vm *vm)
+{
+	if (!member->is_joined)
+		return;
+	vm_process_remove(vm, member->process);
+	member->is_joined = false;
+}
+
+static void close_remote(struct member *member)
+{
+	struct injection *injection = NULL;
+	struct problem problem;
+	int rc = inject_begin(member->target.pid, &injection, &problem);
+
+	if (rc < 0) {
+		log_warning("process %d (%s) keeps %u userfaultfds open: %s",
+			(int)member->target.pid, member->target.comm, member->remote_count,
+			problem.text);
+		return;
+	}
+	inject_close(injection, member->remote, member->remote_count);
+	(void)inject_end(injection);
+}
+
+void member_close(struct member *member)
+{
+	ASSERT(!member->is_joined);
+	if (member->remote_count > 0 && member_is_alive(member))
+		close_remote(member);
+	close_fd(member->channel);
+	target_close(&member->target);
+}
+
+bool member_is_alive(const struct member *member)
+{
+	struct pollfd entry = {.fd = member->target.pidfd, .events = POLLIN};
+
+	ASSERT(member->target.pidfd >= 0);
+	return poll(&entry, 1, 0) <= 0;
+}
+
+void member_describe(const struct member *member, struct process_info *ret_info)
+{
+	memset(ret_info, 0, sizeof(*ret_info));
+	ret_info->pid = member->target.pid;
+	ret_info->pidfd = fcntl(member->target.pidfd, F_DUPFD_CLOEXEC, 0);
+	ret_info->process = member->process;
+	(void)snprintf(ret_info->comm, sizeof(ret_info->comm), "%s", member->target.comm);
+	ret_info->stopped_us = member->stopped_us;
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ctl/methods.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "ctl/call.h"
+#include "ctl/manager.h"
+#include "ctl/methods_priv.h"
+#include "ctl/status.h"
+#include "queue/base/assert.h"
+#include "queue/base/bits.h"
+#include "queue/base/clock.h"
+
+struct method {
+	const char *name;
+	void (*handle)(struct manager *manager, struct call *call);
+};
+
+/* False with the call answered. */
+bool methods_add_waiter(struct manager *manager, const struct waiter *waiter)
+{
+	if (waiter_add(&manager->waiters, waiter) == 0)
+		return true;
+	call_fail(waiter->call, CALL_INTERNAL_ERROR, NULL, "no memory to wait");
+	return false;
+}
+
+uint64_t methods_deadline(json_int_t timeout_ms)
+{
+	return timeout_ms < 0 ? UINT64_MAX : clock_ns() + (uint64_t)timeout_ms * NS_PER_MS;
+}
+
+static const struct method methods[] = {
+	{"daemon.ping", methods_daemon_ping},
+	{"daemon.status", methods_daemon_status},
+	{"daemon.shutdown", methods_daemon_shutdown},
+	{"vm.attach", methods_attach},
+	{"vm.attach_self", methods_attach_self},
+	{"vm.add", methods_vm_add},
+	{"vm.remove", methods_vm_remove},
+	{"vm.detach", methods_vm_detach},
+	{"vm.list", methods_vm_list},
+	{"vm.status", methods_vm_status},
+	{"vm.enable", methods_vm_enable},
+	{"vm.trim", methods_vm_trim},
+	{"vm.swap_out", methods_vm_swap_out},
+	{"vm.disable", methods_vm_disable},
+	{"vm.wait", methods_vm_wait},
+	{"job.list", methods_job_list},
+	{"job.cancel", methods_job_cancel},
+	{"job.wait", methods_job_wait},
+	{"events.subscribe", methods_events_subscribe},
+};
+
+void methods_handle(void *context, struct call *call)
+{
+	struct manager *manager = context;
+
+	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
+		if (strcmp(methods[i].name, call_method(call)) == 0) {
+			methods[i].handle(manager, call);
+			return;
+		}
+	}
+	call_fail(call, CALL_METHOD_NOT_FOUND, NULL, "no method %s", call_method(call));
+}
+
+static json_t *refusal_json(const struct job *job)
+{
+	const struct job_result *result = &job->result;
+	json_t *data = json_pack("{s:s}", "reason", result->problem.reason);
+
+	if (strcmp(result->problem.reason, "other-mappers") == 0)
+		(void)json_object_set_new(data, "mappers",
+			status_mappers_json(result->mappers, result->mapper_count));
+	return data;
+}
+
+static void answer_failure(struct call *call, const struct job *job)
+{
+	const struct problem *problem = &job->result.problem;
+
+	if (job->result.outcome == OUTCOME_ABORTED)
+		call_fail(call, CALL_FAILED, NULL, "the request was aborted");
+	else if (problem->error == -ESRCH || strcmp(problem->reason, "not-attached") == 0)
+		call_fail(call, CALL_NOT_FOUND, NULL, "%s", problem->text);
+	else if (job->result.outcome == OUTCOME_REFUSED && job->command != COMMAND_DETACH)
+		call_fail(call, CALL_REFUSED, refusal_json(job), "%s", problem->text);
+	else
+		call_fail(call, CALL_FAILED,
+			json_pack(
+				"{s:i, s:s}", "errno", -problem->error, "reason", problem->reason),
+			"%s", problem->text);
+}
+
+void methods_answer(struct call *call, const struct record *record, const struct job *job)
+{
+	ASSERT(job_is_over(job));
+	if (job->state != JOB_DONE)
+		answer_failure(call, job);
+	else if (job->command == COMMAND_ATTACH)
+		call_reply(call, status_attached_json(record));
+	else
+		call_reply(call, json_object());
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vm.*, but for the attaching ones. */
+#include <stdio.h>
+
+#include "ctl/call.h"
+#include "ctl/manager.h"
+#include "ctl/methods_priv.h"
+#include "ctl/params.h"
+#include "ctl/status.h"
+#include "queue/base/assert.h"
+
+/* The VM that "vm" names, or NULL with the call answered. Attaching ones are nobody's yet. */
+static struct record *find_vm(struct manager *manager, struct call *call, const char *name)
+{
+	struct record *record = manager_find(manager, name);
+
+	if (record && record->phase == RECORD_ATTACHED)
+		return record;
+	if (record && record->phase == RECORD_LEAVING)
+		call_fail(call, CALL_NOT_FOUND, NULL, "%s is just being detached", name);
+	else
+		call_fail(call, CALL_NOT_FOUND, NULL, "no VM is named %s", name);
+	return NULL;
+}
+
+/* False with the call answered. */
+static bool may_run(
+	struct record *record, struct call *call, enum command command, enum verdict *ret_verdict)
+{
+	const char *what;
+	json_t *data;
+
+	*ret_verdict = manager_verdict(record, command, &what);
+	if (*ret_verdict != VERDICT_ILLEGAL)
+		return true;
+	data = json_pack(
+		"{s:s, s:s}", "state", state_name(record->state), "method", call_method(call));
+	if (what)
+		call_fail(call, CALL_ILLEGAL_STATE, data,
+			"%s is not legal in state %s: %s in progress", call_method(call),
+			state_name(record->state), what);
+	else
+		call_fail(call, CALL_ILLEGAL_STATE, data, "%s is not legal in state %s",
+			call_method(call), state_name(record->state));
+	return false;
+}
+
+static struct job *new_job(
+	struct manager *manager, struct record *record, struct call *call, enum command command)
+{
+	struct job *job = manager_new_job(manager, record->name, command);
+
+	if (!job)
+		call_fail(call, CALL_BUSY, NULL, "too many jobs, or no memory for one more");
+	return job;
+}
+
+static void wait_for_command(
+	struct manager *manager, struct call *call, const struct job *job, json_int_t timeout_ms)
+{
+	struct waiter waiter = {
+		.kind = WAIT_COMMAND,
+		.call = call,
+		.job_id = job->id,
+		.deadline_ns = methods_deadline(timeout_ms),
+	};
+
+	(void)methods_add_waiter(manager, &waiter);
+}
+
+void methods_vm_list(struct manager *manager, struct call *call)
+{
+	json_t *vms;
+
+	if (!params_unpack(call, "{}"))
+		return;
+	vms = json_array();
+	for (uint32_t i = 0; i < manager->record_count; i++) {
+		if (manager->record[i]->phase == RECORD_ATTACHED)
+			(void)json_array_append_new(vms, status_brief_json(manager->record[i]));
+	}
+	call_reply(call, json_pack("{s:o}", "vms", vms));
+}
+
+void methods_vm_status(struct manager *manager, struct call *call)
+{
+	struct record *record;
+	const char *name;
+
+	if (!params_unpack(call, "{s:s}", "vm", &name))
+		return;
+	record = find_vm(manager, call, name);
+	if (record)
+		call_reply(call, status_json(record, manager->config->shard_count));
+}
+
+/* enable, trim, swap-out, disable: answered with the job. */
+static void start_command(struct manager *manager, struct call *call, struct record *record,
+	enum command command, bool slow_cleanup)
+{
+	enum verdict verdict;
+	struct job *job;
+
+	if (!may_run(record, call, command, &verdict))
+		return;
+	job = verdict == VERDICT_JOIN ? (record->next ? record->next : record->running)
+				      : new_job(manager, record, call, command);
+	if (!job)
+		return;
+	atomic_store_explicit(&job->slow_cleanup, slow_cleanup, memory_order_relaxed);
+	if (verdict != VERDICT_JOIN)
+		manager_start(manager, record, job);
+	call_reply(call, json_pack("{s:I}", "job", (json_int_t)job->id));
+}
+
+static void vm_command(struct manager *manager, struct call *call, enum command command)
+{
+	struct record *record;
+	const char *name;
+
+	if (!params_unpack(call, "{s:s}", "vm", &name))
+		return;
+	record = find_vm(manager, call, name);
+	if (record)
+		start_command(manager, call, record, command, false);
+}
+
+void methods_vm_enable(struct manager *manager, struct call *call)
+{
+	vm_command(manager, call, COMMAND_ENABLE);
+}
+
+void methods_vm_trim(struct manager *manager, struct call *call)
+{
+	vm_command(manager, call, COMMAND_TRIM);
+}
+
+void methods_vm_swap_out(struct manager *manager, struct call *call)
+{
+	vm_command(manager, call, COMMAND_SWAP_OUT);
+}
+
+void methods_vm_disable(struct manager *manager, struct call *call)
+{
+	struct record *record;
+	const char *name;
+	int slow_cleanup = 0;
+
+	if (!params_unpack(call, "{s:s, s?b}", "vm", &name, "slow_cleanup", &slow_cleanup))
+		return;
+	record = find_vm(manager, call, name);
+	if (record)
+		start_command(manager, call, record, COMMAND_DISABLE, slow_cleanup != 0);
+}
+
+/* add and remove: answered when done. */
+static void change_processes(struct manager *manager, struct call *call, enum command command)
+{
+	struct record *record;
+	enum verdict verdict;
+	const char *name;
+	json_int_t pid;
+	struct job *job;
+
+	if (!params_unpack(call, "{s:s, s:I}", "vm", &name, "pid", &pid) ||
+		!params_check_pid(call, pid))
+		return;
+	record = find_vm(manager, call, name);
+	if (!record || !may_run(record, call, command, &verdict))
+		return;
+	if (record->short_count >= RECORD_SHORT_MAX) {
+		call_fail(call, CALL_BUSY, NULL, "too many processes of %s join or leave", name);
+		return;
+	}
+	job = new_job(manager, record, call, command);
+	if (!job)
+		return;
+	job->request.pids[0] = (pid_t)pid;
+	job->request.pid_count = 1;
+	wait_for_command(manager, call, job, -1);
+	manager_start(manager, record, job);
+}
+
+void methods_vm_add(struct manager *manager, struct call *call)
+{
+	change_processes(manager, call, COMMAND_ADD);
+}
+
+void methods_vm_remove(struct manager *manager, struct call *call)
+{
+	change_processes(manager, call, COMMAND_REMOVE);
+}
+
+void methods_vm_detach(struct manager *manager, struct call *call)
+{
+	struct record *record;
+	enum verdict verdict;
+	const char *name;
+	json_int_t timeout_ms = -1;
+	struct job *job;
+
+	if (!params_unpack(call, "{s:s, s?I}", "vm", &name, "timeout_ms", &timeout_ms))
+		return;
+	record = find_vm(manager, call, name);
+	if (!record || !may_run(record, call, COMMAND_DETACH, &verdict))
+		return;
+	job = manager_detach(manager, record, "detach");
+	if (job)
+		wait_for_command(manager, call, job, timeout_ms);
+	else
+		call_fail(call, CALL_BUSY, NULL, "no memory for one more job");
+}
+
+void methods_vm_wait(struct manager *manager, struct call *call)
+{
+	struct waiter waiter = {.kind = WAIT_STATE, .call = call};
+	struct record *record;
+	const char *name;
+	const char *state;
+	json_int_t timeout_ms = -1;
+
+	if (!params_unpack(call, "{s:s, s:s, s?I}", "vm", &name, "state", &state, "timeout_ms",
+		    &timeout_ms))
+		return;
+	if (!state_from_name(state, &waiter.state)) {
+		call_fail(call, CALL_INVALID_PARAMS, NULL, "state: there is no state %s", state);
+		return;
+	}
+	record = find_vm(manager, call, name);
+	if (!record)
+		return;
+	if (record->state == waiter.state) {
+		call_reply(call, json_pack("{s:s}", "state", state));
+		return;
+	}
+	waiter.deadline_ns = methods_deadline(timeout_ms);
+	(void)snprintf(waiter.vm_name, sizeof(waiter.vm_name), "%s", record->name);
+	(void)methods_add_waiter(manager, &waiter);
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ctl/permit.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <linux/capability.h>
+
+#include "ctl/problem.h"
+#include "ctl/procfs.h"
+#include "queue/base/assert.h"
+#include "queue/base/err.h"
+
+/* kernel.yama.ptrace_scope: nobody may trace, not even with CAP_SYS_PTRACE, until the next boot. */
+#define YAMA_NO_ATTACH '3'
+
+static bool has_capability(const struct procfs_status *status, unsigned int capability)
+{
+	return (status->capabilities >> capability) & 1;
+}
+
+static int check_tracer(pid_t pid, pid_t tid, struct problem *problem)
+{
+	struct procfs_status status;
+	int error = procfs_status(pid, tid, &status);
+
+	if (error)
+		return problem_set(problem, error, "process-gone", "process %d has ended", pid);
+	if (status.tracer != 0)
+		return problem_set(problem, -EBUSY, "already-traced",
+			"process %d is traced by process %d (a debugger, or another injection); "
+			"end that first",
+			pid, status.tracer);
+	return 0;
+}
+
+static int check_yama(pid_t pid, struct problem *problem)
+{
+	char text[16];
+
+	/* No such file: the kernel is built without Yama. */
+	if (procfs_read("/proc/sys/kernel/yama/ptrace_scope", text, sizeof(text)) <= 0)
+		return 0;
+	if (text[0] != YAMA_NO_ATTACH)
+		return 0;
+	return problem_set(problem, -EPERM, "yama",
+		"process %d cannot be traced: kernel.yama.ptrace_scope is 3, which forbids it to "
+		"everybody until the next boot; configure 2 or less and reboot, or use a VMM with "
+		"libvmswap",
+		pid);
+}
+
+/* The check of ptrace(2) itself, made by an open(2) that has no effect. */
+static int check_access(pid_t pid, const struct procfs_status *own, struct problem *problem)
+{
+	char path[PROCFS_PATH_BYTES];
+	CLEANUP_FD int fd = -1;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		return 0;
+	if (errno == ENOENT || errno == ESRCH)
+		return problem_set(problem, -ESRCH, "process-gone", "process %d has ended", pid);
+	if (!has_capability(own, CAP_SYS_PTRACE))
+		return problem_set(problem, -EPERM, "capability",
+			"process %d belongs to another user, is not dumpable (PR_SET_DUMPABLE) or "
+			"is "
+			"guarded by kernel.yama.ptrace_scope; run vmswapd as root or give it "
+			"CAP_SYS_PTRACE",
+			pid);
+	return problem_set(problem, -EPERM, "ptrace-forbidden",
+		"tracing process %d is forbidden (%s) although we have CAP_SYS_PTRACE: a security "
+		"module "
+		"(AppArmor, SELinux) or another user namespace; allow ptrace there",
+		pid, strerror(errno));
+}
+
+/* The first thread found with a filter. */
+static int visit_seccomp(void *context, int tid)
+{
+	const pid_t *pid = context;
+	struct procfs_status status;
+
+	return procfs_status(*pid, tid, &status) == 0 && status.seccomp != 0;
+}
+
+static bool has_seccomp(pid_t pid)
+{
+	char path[PROCFS_PATH_BYTES];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	return procfs_each(path, visit_seccomp, &pid) == 1;
+}
+
+static int check_seccomp(pid_t pid, const struct procfs_status *own, struct problem *problem)
+{
+	bool may_suspend = has_capability(own, CAP_SYS_ADMIN) && own->seccomp == 0;
+
+	if (may_suspend || !has_seccomp(pid))
+		return 0;
+	return problem_set(problem, -EPERM, "seccomp",
+		"process %d has a seccomp filter that may kill it for our calls, and it cannot be "
+		"suspended: %s",
+		pid,
+		own->seccomp ? "vmswapd itself runs under seccomp (SystemCallFilter= of its unit); "
+			       "remove that"
+			     : "vmswapd needs CAP_SYS_ADMIN for that");
+}
+
+int permit_check(pid_t pid, struct problem *problem)
+{
+	struct procfs_status own;
+	int error = procfs_status(getpid(), gettid(), &own);
+
+	ASSERT(pid > 0);
+	if (error)
+		return problem_set(problem, error, "proc", "/proc cannot be read");
+	error = check_yama(pid, problem);
+	if (!error)
+		error = check_access(pid, &own, problem);
+	if (!error)
+		error = check_tracer(pid, 0, problem);
+	return error ? error : check_seccomp(pid, &own, problem);
+}
+
+int permit_explain(pid_t pid, pid_t tid, struct problem *problem)
+{
+	int error = check_tracer(pid, tid, problem);
+
+	ASSERT(tid > 0);
+	if (!error)
+		error = permit_check(pid, problem);
+	if (error)
+		return error;
+	return problem_set(problem, -EPERM, "ptrace-forbidden",
+		"thread %d of process %d cannot be traced although nothing known forbids it: a "
+		"kernel "
+		"without CONFIG_CHECKPOINT_RESTORE cannot suspend seccomp; start the VMM with "
+		"vmswap-run",
+		tid, pid);
+}
