@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * For programs that check one kernel fact each: exit 0 the fact holds, 1 it does not, 77 this host
+ * cannot say (the reason is printed). A machine is a small guest: a memfd full of known pages,
+ * mapped twice, once registered with userfaultfd (what a VMM has) and once not (the daemon's
+ * alias).
+ */
+#ifndef VMSWAP_TESTS_KERNEL_TEST_H
+#define VMSWAP_TESTS_KERNEL_TEST_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "io/guest.h"
+#include "io/uffd.h"
+#include "queue/base/bits.h"
+
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
+/* Longer than any step on a loaded host; only a broken fact waits so long. */
+#define TEST_TIMEOUT_MS 20000
+#define TEST_TIMEOUT_S	60
+
+#define CHECK(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			(void)fprintf(stderr, "%s:%d: not true: %s (errno %d)\n", __FILE__,        \
+				__LINE__, #condition, errno);                                      \
+			exit(1);                                                                   \
+		}                                                                                  \
+	} while (0)
+
+_Noreturn static inline void skip(const char *reason)
+{
+	printf("skipped: %s\n", reason);
+	exit(77);
+}
+
+struct machine {
+	uint32_t pages;
+	uint64_t size_bytes;
+	int memfd;
+	int uffd;
+	uint8_t *memory;
+	uint8_t *alias;
+};
+
+/* What page @page holds from the start: never zero. */
+static inline uint8_t content_of(uint32_t page)
+{
+	return (uint8_t)(page % 250 + 1);
+}
+
+static inline uint8_t *page_of(const struct machine *machine, uint32_t page)
+{
+	return machine->memory + page * PAGE_BYTES;
+}
+
+static inline uint64_t address_of(const struct machine *machine, uint32_t page)
+{
+	return (uintptr_t)page_of(machine, page);
+}
+
+static inline void need_features(uint32_t features)
+{
+	uint32_t offered;
+
+	if (uffd_features(&offered) < 0)
+		skip("no userfaultfd with MISSING and MINOR on shmem, or no right to use it");
+	if ((offered & features) != features)
+		skip("the kernel's userfaultfd lacks a feature of this fact");
+}
+
+/* @features also says whether the mapping is registered with WP. */
+static inline struct machine machine_new(uint32_t pages, uint32_t features)
+{
+	struct machine machine = {.pages = pages, .size_bytes = pages * PAGE_BYTES};
+
+	need_features(features);
+	(void)alarm(TEST_TIMEOUT_S);
+	machine.memfd = memfd_create("kernel-test", MFD_CLOEXEC);
+	CHECK(machine.memfd >= 0);
+	CHECK(ftruncate(machine.memfd, (off_t)machine.size_bytes) == 0);
+	machine.memory = mmap(
+		NULL, machine.size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, machine.memfd, 0);
+	CHECK(machine.memory != MAP_FAILED);
+	CHECK(guest_alias_map(machine.memfd, 0, machine.size_bytes, &machine.alias) == 0);
+	for (uint32_t page = 0; page < pages; page++)
+		memset(page_of(&machine, page), content_of(page), PAGE_BYTES);
+	machine.uffd = uffd_open();
+	CHECK(machine.uffd >= 0);
+	CHECK(uffd_handshake(machine.uffd, features) == 0);
+	CHECK(uffd_register(machine.uffd, address_of(&machine, 0), machine.size_bytes,
+		      features & UFFD_WP) == 0);
+	return machine;
+}
+
+/* The zap: page-table entries go, the page cache keeps its pages. */
+static inline void zap(const struct machine *machine, uint32_t page, uint32_t count)
+{
+	CHECK(madvise(page_of(machine, page), count * PAGE_BYTES, MADV_DONTNEED_LOCKED) == 0);
+}
+
+static inline void punch(const struct machine *machine, uint32_t page, uint32_t count)
+{
+	CHECK(fallocate(machine->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		      (off_t)(page * PAGE_BYTES), (off_t)(count * PAGE_BYTES)) == 0);
+}
+
+static inline void resolve_copy(const struct machine *machine, uint32_t page, bool with_wp)
+{
+	static uint8_t source[PAGE_BYTES] __attribute__((aligned(4096)));
+	uint64_t done;
+
+	memset(source, content_of(page), sizeof(source));
+	CHECK(uffd_copy(machine->uffd, address_of(machine, page), source, PAGE_BYTES, with_wp,
+		      &done) == 0);
+	CHECK(done == PAGE_BYTES);
+}
+
+static inline void resolve_continue(const struct machine *machine, uint32_t page, bool with_wp)
+{
+	uint64_t done;
+
+	CHECK(uffd_continue(machine->uffd, address_of(machine, page), PAGE_BYTES, with_wp, &done) ==
+		0);
+	CHECK(done == PAGE_BYTES);
+}
+
+/* Pages 0…63 whose write mark survived, one bit each. */
+static inline uint64_t marked_pages(const struct machine *machine)
+{
+	const int pagemap = guest_pagemap_open(getpid());
+	uint64_t marked = 0;
+	int result;
+
+	CHECK(pagemap >= 0);
+	CHECK(machine->pages <= 64);
+	result = guest_scan_marked(pagemap, address_of(machine, 0), machine->pages, &marked);
+	if (result == -ENOTTY)
+		skip("no PAGEMAP_SCAN (Linux 6.7)");
+	CHECK(result == 0);
+	close(pagemap);
+	return marked;
+}
+
+static inline uint64_t present_pages(const struct machine *machine)
+{
+	const int pagemap = guest_pagemap_open(getpid());
+	uint64_t present = 0;
+
+	CHECK(pagemap >= 0);
+	CHECK(machine->pages <= 64);
+	CHECK(guest_scan_present(pagemap, address_of(machine, 0), machine->pages, &present) == 0);
+	close(pagemap);
+	return present;
+}
+
+/* Waits until a message is there, without reading it. */
+static inline void await_message(int uffd)
+{
+	struct pollfd poller = {.fd = uffd, .events = POLLIN};
+
+	CHECK(poll(&poller, 1, TEST_TIMEOUT_MS) == 1);
+	CHECK(poller.revents == POLLIN);
+}
+
+static inline struct uffd_message next_message(int uffd)
+{
+	struct uffd_message message;
+
+	await_message(uffd);
+	CHECK(uffd_read(uffd, &message, 1) == 1);
+	return message;
+}
+
+static inline bool has_message(int uffd)
+{
+	struct pollfd poller = {.fd = uffd, .events = POLLIN};
+
+	return poll(&poller, 1, 0) == 1;
+}
+
+static inline void expect_fault(
+	const struct machine *machine, enum uffd_kind kind, uint32_t page, bool is_write)
+{
+	const struct uffd_message message = next_message(machine->uffd);
+
+	CHECK(message.kind == kind);
+	CHECK(message.address == address_of(machine, page));
+	CHECK(message.is_write == is_write);
+}
+
+/* A call made by another thread, because it will wait for us. */
+struct background {
+	pthread_t thread;
+	void (*run)(struct background *background);
+	volatile uint8_t *address;
+	uint64_t size_bytes;
+	int result;
+	uint8_t value;
+	_Atomic bool is_over;
+};
+
+static inline void *background_main(void *argument)
+{
+	struct background *background = argument;
+
+	background->run(background);
+	atomic_store(&background->is_over, true);
+	return NULL;
+}
+
+static inline void start(struct background *background, void (*run)(struct background *))
+{
+	background->run = run;
+	atomic_store(&background->is_over, false);
+	CHECK(pthread_create(&background->thread, NULL, background_main, background) == 0);
+}
+
+static inline bool is_over(struct background *background)
+{
+	return atomic_load(&background->is_over);
+}
+
+static inline void finish(struct background *background)
+{
+	CHECK(pthread_join(background->thread, NULL) == 0);
+	CHECK(is_over(background));
+}
+
+static inline void run_read(struct background *background)
+{
+	background->value = *background->address;
+}
+
+static inline void run_write(struct background *background)
+{
+	*background->address = background->value;
+}
+
+static inline void start_read(
+	struct background *background, const struct machine *machine, uint32_t page)
+{
+	background->address = page_of(machine, page);
+	start(background, run_read);
+}
+
+static inline void start_write(
+	struct background *background, const struct machine *machine, uint32_t page, uint8_t value)
+{
+	background->address = page_of(machine, page);
+	background->value = value;
+	start(background, run_write);
+}
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * io_uring punches a memfd; a chain of linked punches runs and completes in order. A punch that
+ * fails does not stop its chain: since 6.0 the kernel does not count a failed fallocate as a broken
+ * link. Whatever it does, each result tells the truth about its own range.
+ */
+#include <sys/stat.h>
+
+#include "kernel_test.h"
+
+#include "io/uring.h"
+
+static void await_results(struct uring *ring, struct uring_done *ret_done, uint32_t count)
+{
+	uint32_t got = 0;
+
+	for (int i = 0; i < TEST_TIMEOUT_MS / 100 && got < count; i++) {
+		CHECK(uring_wait(ring, 100000) == 0);
+		got += uring_reap(ring, ret_done + got, count - got);
+	}
+	CHECK(got == count);
+}
+
+static void check_order(struct uring *ring, const struct machine *machine)
+{
+	struct uring_done done[8];
+
+	for (uint32_t page = 0; page < 8; page++)
+		uring_punch(ring, page, machine->memfd, page * PAGE_BYTES, PAGE_BYTES, page < 7);
+	await_results(ring, done, 8);
+	for (uint32_t i = 0; i < 8; i++) {
+		CHECK(done[i].token == i);
+		CHECK(done[i].result == 0);
+	}
+	CHECK(present_pages(machine) == 0xff00);
+}
+
+static void check_failure(struct uring *ring, const struct machine *machine)
+{
+	const int read_only = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int32_t results[4] = {1, 1, 1, 1};
+	struct uring_done done[4];
+
+	uring_punch(ring, 0, machine->memfd, 8 * PAGE_BYTES, PAGE_BYTES, true);
+	uring_punch(ring, 1, read_only, 9 * PAGE_BYTES, PAGE_BYTES, true);
+	uring_punch(ring, 2, machine->memfd, 10 * PAGE_BYTES, PAGE_BYTES, false);
+	uring_punch(ring, 3, machine->memfd, 11 * PAGE_BYTES, PAGE_BYTES, false);
+	await_results(ring, done, 4);
+	for (uint32_t i = 0; i < 4; i++)
+		results[done[i].token] = done[i].result;
+
+	CHECK(results[0] == 0);
+	CHECK(results[1] == -EBADF);
+	CHECK(results[2] == 0 || results[2] == -ECANCELED);
+	CHECK(results[3] == 0);
+	CHECK(present_pages(machine) == (results[2] == 0 ? 0xf200 : 0xf600));
+	printf("after a failed punch the chain %s\n", results[2] == 0 ? "goes on" : "stops");
+}
+
+int main(void)
+{
+	const struct machine machine = machine_new(16, 0);
+	struct uring *ring;
+
+	if (uring_open(16, &ring) < 0)
+		skip("no io_uring with DEFER_TASKRUN (Linux 6.1)");
+	CHECK(uring_enable(ring) == 0);
+
+	check_order(ring, &machine);
+	check_failure(ring, &machine);
+
+	uring_close(ring);
+	return 0;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Random sequences of control operations on one VM while its guests run: what they read is what
+ * they wrote, whatever happens in between.
+ *
+ *   test_sim_random [SEED [COUNT]]   runs COUNT worlds from SEED on; default 1, 40
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "queue/base/clock.h"
+#include "tests/sim/sim.h"
+
+#define ROUNDS 60u
+
+static void choose_world(struct sim_config *config, uint64_t seed)
+{
+	static const uint32_t none_or[] = {0, 0, 3000, 300};
+	struct fake_config *world = &config->world;
+
+	config->shards = 1 + (uint32_t)(seed % 4);
+	config->processes = seed % 3 == 0 ? 2 : 1;
+	config->threads = 2 + (uint32_t)(seed % 7);
+	config->pages[0] = CHUNK_PAGES * (1 + seed % 3) + seed % 11 * 40;
+	config->pages[1] = seed % 2 == 0 ? 300 + seed % 5 * CHUNK_PAGES : 0;
+	config->verify_clean = seed % 4 != 1;
+	config->trust_discard = seed % 16 == 5;
+	world->guest_rate = 2 + (uint32_t)(seed % 13);
+	world->delay = 1 + (uint32_t)(seed % 5);
+	world->features = SIM_FEATURES;
+	if (seed % 5 == 4)
+		world->features = UFFD_CAN_POISON | UFFD_EVENTS;
+	if (config->trust_discard)
+		world->features |= UFFD_EVENT_DISCARD;
+	for (uint32_t i = 0; i < FAKE_ROT; i++)
+		world->failure_in[i] = none_or[(seed >> 2) % 4];
+	world->failure_in[FAKE_ROT] = seed % 8 == 7 ? 20 : 0;
+	world->discard_in = seed % 2 == 1 ? 500 : 0;
+	world->allocate_in = seed % 4 == 3 ? 800 : 0;
+	if (seed % 6 == 2) {
+		world->dma_in = 50;
+		config->dwell_ms = 20;
+		world->dma_ns = 15 * NS_PER_MS;
+	}
+}
+
+/* A dwell that is refused ends when the result says so. */
+static void move_out(struct sim *sim, enum chunk_op op, uint32_t first, uint32_t count)
+{
+	struct dispatch_result result;
+
+	if (sim_dispatch(sim, op, first, count, &result) == 0 && result.next_ready_ns != 0) {
+		const uint64_t now = clock_ns();
+
+		if (result.next_ready_ns > now)
+			fake_pass(result.next_ready_ns - now);
+		(void)sim_dispatch(sim, op, first, count, &result);
+	}
+}
+
+static void maybe_abort(struct sim *sim)
+{
+	struct fake_config *world = fake_config();
+
+	atomic_store(&sim->control.abort, false);
+	world->abort = &sim->control.abort;
+	world->abort_tick = fake_random(10) == 0 ? fake_tick() + fake_random(300) : 0;
+}
+
+static void one_operation(struct sim *sim)
+{
+	static const enum sim_enable ways[] = {
+		SIM_RIGHT, SIM_RIGHT, SIM_RIGHT, SIM_WITHOUT_SCAN, SIM_PAGEOUT, SIM_WITHOUT_SETTLE};
+	const uint32_t chunks = vm_chunk_count(sim->vm);
+	const uint32_t first = fake_random(2) ? 0 : (uint32_t)fake_random(chunks);
+	const uint32_t count =
+		fake_random(2) ? chunks - first : 1 + (uint32_t)fake_random(chunks - first);
+	struct dispatch_result result;
+
+	maybe_abort(sim);
+	switch (fake_random(12)) {
+	case 0:
+	case 1:
+	case 2:
+	case 3: (void)sim_enable(sim, ways[fake_random(6)], first, count); break;
+	case 4: move_out(sim, CHUNK_TRIM, first, count); break;
+	case 5:
+	case 6:
+	case 7: move_out(sim, CHUNK_OUT, first, count); break;
+	case 8: (void)sim_dispatch(sim, CHUNK_IN, first, count, &result); break;
+	case 9: (void)sim_dispatch(sim, CHUNK_RELEASE, first, count, &result); break;
+	case 10: (void)engine_release_space(sim->engine, fake_random(8) * CHUNK_BYTES); break;
+	default: sim_idle(sim, (uint32_t)fake_random(300)); break;
+	}
+	fake_config()->abort_tick = 0;
+	fake_config()->disk_is_full = fake_random(20) == 0;
+}
+
+static void one_world(uint64_t seed)
+{
+	struct sim_config config = sim_defaults(seed);
+	struct sim sim;
+
+	choose_world(&config, seed);
+	sim_open(&config, &sim);
+	for (uint32_t round = 0; round < ROUNDS; round++)
+		one_operation(&sim);
+	sim_read_all(&sim);
+	(void)printf("seed %lu: %lu accesses, %lu operations, %lu poisoned\n", seed,
+		fake_accesses(), fake_operations(), sim_stat(&sim, STAT_poisoned_pages));
+	sim_close(&sim);
+}
+
+int main(int argc, char **argv)
+{
+	const uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
+	const uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 0) : 40;
+	uint64_t failed = 0;
+
+	for (uint64_t seed = first; seed < first + count; seed++) {
+		const int code = sim_child(one_world, seed, false);
+
+		if (code != 0) {
+			(void)fprintf(stderr, "seed %lu ends with %d\n", seed, code);
+			failed++;
+		}
+	}
+	return failed > 0;
+}

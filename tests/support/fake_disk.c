@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* io/swapfile.h and io/shared.h: a disk in memory that can go bad, and plain memory. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "io/shared.h"
+#include "io/swapfile.h"
+#include "queue/base/err.h"
+#include "tests/support/fake_priv.h"
+
+/* The engine gives a page up after as many failed reads (READ_TRIES_MAX). */
+#define READS_THAT_LOSE 3u
+
+static void *map_memory(uint64_t size_bytes)
+{
+	void *memory = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+int swapfile_open(const struct swapfile_config *config, struct swapfile *ret_swapfile)
+{
+	const uint64_t slots = world.config.disk_bytes / CHUNK_BYTES * CHUNK_PAGES;
+
+	if (slots == 0)
+		return -ENOSPC;
+	ASSERT(!world.disk);
+	world.disk_slots = slots;
+	world.disk = map_memory(slots * PAGE_BYTES);
+	world.slot = calloc(slots, sizeof(*world.slot));
+	ASSERT(world.disk != NULL);
+	ASSERT(world.slot != NULL);
+	*ret_swapfile = (struct swapfile){
+		.fd = fake_descriptor("fake-disk"),
+		.kind = config->kind,
+		.size_bytes = slots * PAGE_BYTES,
+	};
+	world.disk_inode = fake_inode(ret_swapfile->fd);
+	return 0;
+}
+
+void swapfile_close(struct swapfile *swapfile)
+{
+	close_fd(swapfile->fd);
+	swapfile->fd = -1;
+}
+
+int shared_open(const char *name, uint64_t size_bytes, struct shared *ret_shared)
+{
+	void *memory = map_memory(size_bytes);
+
+	(void)name;
+	if (!memory)
+		return -ENOMEM;
+	*ret_shared = (struct shared){.memory = memory, .size_bytes = size_bytes, .fd = -1};
+	return 0;
+}
+
+void shared_close(struct shared *shared)
+{
+	if (shared->memory)
+		(void)munmap(shared->memory, shared->size_bytes);
+	*shared = (struct shared){.fd = -1};
+}
+
+bool fake_slot_is_lost(uint32_t slot)
+{
+	ASSERT(slot < world.disk_slots);
+	return world.slot[slot].is_bad || world.slot[slot].failed_reads >= READS_THAT_LOSE;
+}
+
+void fake_rot(uint32_t slot)
+{
+	ASSERT(slot < world.disk_slots);
+	world.disk[(uint64_t)slot * PAGE_BYTES + 100] ^= 0x10;
+	world.slot[slot].is_bad = true;
+}

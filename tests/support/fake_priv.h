@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of the fake world, for tests/support/fake_*.c. */
+#ifndef VMSWAP_TESTS_FAKE_PRIV_H
+#define VMSWAP_TESTS_FAKE_PRIV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "io/uffd.h"
+#include "queue/base/assert.h"
+#include "queue/base/bits.h"
+#include "tests/support/fake_io.h"
+
+#define MEMFDS_MAX  4u
+#define THREADS_MAX 96u
+#define UFFDS_MAX   64u
+#define MAPS_MAX    16u
+#define POSTED_MAX  64u
+#define DMAS_MAX    16u
+#define LATE_MAX    4096u
+
+#define PTE_MAPPED     1u
+#define PTE_ARMED      2u /* mapped: the write mark; else the marker that a zap left */
+#define PTE_POISONED   4u
+#define PTE_REGISTERED 8u
+
+/* One page of a memfd, and what an access to it must see. */
+struct fake_page {
+	bool is_present;
+	bool may_be_zero; /* discarded since the last write that the version names */
+	uint32_t incarnation;
+	uint64_t version; /* 0: zeros */
+};
+
+struct fake_memfd {
+	uint64_t inode;
+	uint64_t pages;
+	uint8_t *memory;
+	struct fake_page *page;
+};
+
+struct fake_pte {
+	uint8_t flags;
+	uint8_t uffd; /* index, when registered */
+};
+
+struct fake_map {
+	struct fake_memfd *memfd;
+	uint64_t address;
+	uint64_t first; /* page of the memfd */
+	uint64_t pages;
+};
+
+struct fake_process {
+	bool is_dead;
+	int pidfd;
+	uint64_t inode; /* of its pidfd */
+	uint32_t map_count;
+	struct fake_map map[MAPS_MAX];
+	struct fake_pte *pte[MEMFDS_MAX]; /* by page of each memfd */
+};
+
+struct fake_uffd {
+	uint64_t inode;
+	struct fake_process *process;
+	uint32_t features;
+	bool is_ready; /* handshake done */
+	bool has_edge; /* something arrived since the poll last told */
+	uint32_t event_count;
+	struct uffd_message event[POSTED_MAX]; /* unread, oldest first */
+};
+
+/* Where an access goes. */
+struct fake_place {
+	struct fake_memfd *memfd;
+	uint64_t page;
+	struct fake_pte *pte;
+};
+
+enum thread_kind {
+	THREAD_FREE,
+	THREAD_RANDOM, /* accesses for ever */
+	THREAD_SWEEP,  /* reads every page once, then ends */
+	THREAD_ONCE,   /* one access, then ends */
+};
+
+struct fake_thread {
+	enum thread_kind kind;
+	struct fake_process *process;
+	bool has_access; /* one is under way, maybe after a wake-up */
+	bool is_blocked;
+	bool is_read; /* the message was taken */
+	bool is_write, is_dma;
+	bool is_missing;
+	uint8_t uffd;
+	uint64_t address;
+	uint64_t since; /* tick it began to wait at */
+	uint64_t next;	/* page of a sweep, or of a sequential walk */
+	uint32_t walk;	/* accesses left of a sequential walk */
+};
+
+struct fake_dma {
+	bool is_used;
+	struct fake_memfd *memfd;
+	uint64_t page;
+	uint32_t incarnation;
+	uint64_t due_ns;
+};
+
+struct fake_slot {
+	bool is_bad;
+	uint32_t failed_reads;
+};
+
+/* A write that the liar put off. */
+struct fake_late {
+	const uint8_t *from;
+	uint64_t slot;
+};
+
+struct world {
+	struct fake_config config;
+	uint64_t random;
+	uint64_t now_ns;
+	uint64_t tick, progress_tick;
+	uint64_t operations, accesses, versions, poisons;
+	bool is_running; /* inside a scheduling point */
+	bool is_paused;
+	uint32_t memfd_count, process_count, uffd_count;
+	struct fake_memfd memfd[MEMFDS_MAX];
+	struct fake_process process[FAKE_PROCESSES_MAX];
+	struct fake_uffd uffd[UFFDS_MAX];
+	struct fake_thread thread[THREADS_MAX];
+	struct fake_dma dma[DMAS_MAX];
+	uint64_t disk_inode;
+	uint8_t *disk;
+	uint64_t disk_slots;
+	struct fake_slot *slot;
+	uint32_t late_count;
+	struct fake_late late[LATE_MAX];
+};
+
+extern struct world world;
+
+/* fake_world.c */
+bool fake_one_in(uint32_t chance);
+/* Counts one operation that may fail; true: this one does, in the way *@ret_how of @ways. */
+bool fake_fails(enum fake_failure kind, uint32_t ways, uint32_t *ret_how);
+/* A scheduling point: time passes, guests run. */
+void fake_schedule(void);
+uint64_t fake_inode(int fd);
+/* A descriptor with an inode of its own. */
+int fake_descriptor(const char *name);
+
+/* fake_memory.c */
+struct fake_memfd *fake_memfd_of(int fd);
+uint8_t *fake_content(const struct fake_memfd *memfd, uint64_t page);
+/* False: nothing of the process's is there. */
+bool fake_find(const struct fake_process *process, uint64_t address, struct fake_place *ret_place);
+/* The page leaves the page cache and every page table. */
+void fake_drop(struct fake_memfd *memfd, uint64_t page);
+
+/* fake_thread.c */
+void fake_thread_step(void);
+void fake_check_waiting(void);
+/* The content of a page, against the model. */
+void fake_check_page(struct fake_memfd *memfd, uint64_t page, const char *who);
+void fake_dma_step(void);
+void fake_forget_dma(const struct fake_memfd *memfd, uint64_t page);
+
+/* fake_uffd.c */
+struct fake_uffd *fake_uffd_of(int fd);
+uint8_t fake_uffd_index(const struct fake_uffd *uffd);
+void fake_wake_range(const struct fake_process *process, uint64_t address, uint64_t end);
+bool fake_is_readable(const struct fake_uffd *uffd);
+void fake_post(struct fake_uffd *uffd, const struct uffd_message *message);
+
+#endif
