@@ -177,7 +177,7 @@ static int pass_over_pair(
 static int pass_with_scratch(struct tracee *tracee, int pidfd, uint64_t address, int device)
 {
 	const uint64_t pair[6] = {AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, address};
-	struct scratch scratch;
+	struct scratch scratch = {.pair = {-1, -1}};
 	int remote = (int)tracee_call(tracee, SYS_socketpair, pair);
 
 	if (remote == 0)

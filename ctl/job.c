@@ -49,18 +49,6 @@ struct job *job_new(uint64_t id, enum command command, const char *vm_name)
 	return job;
 }
 
-void job_free_attach_options(struct attach_options *options)
-{
-	if (!options)
-		return;
-	for (uint32_t i = 0; i < options->uffd_count; i++)
-		close_fd(options->uffds[i]);
-	for (uint32_t i = 0; i < options->region_count; i++)
-		close_fd(options->regions[i].memfd);
-	close_fd(options->channel);
-	free(options);
-}
-
 void job_free(struct job *job)
 {
 	if (!job)
@@ -68,7 +56,7 @@ void job_free(struct job *job)
 	for (uint32_t i = 0; i < job->result.added_count; i++)
 		close_fd(job->result.added[i].pidfd);
 	free(job->result.mappers);
-	job_free_attach_options(job->request.attach);
+	attach_options_free(job->request.attach);
 	free(job);
 }
 

@@ -12,9 +12,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "ctl/attach_options.h"
 #include "ctl/problem.h"
 #include "ctl/state.h"
-#include "ctl/target.h"
 #include "engine/engine.h"
 
 #define VM_NAME_BYTES 64
@@ -42,41 +42,6 @@ enum job_phase {
 	PHASE_ATTACHING,
 	PHASE_ENDED,
 	PHASE_COUNT,
-};
-
-enum zap_way {
-	ZAP_AUTO,    /* inject, page out where that is not allowed */
-	ZAP_INJECT,  /* madvise(DONTNEED_LOCKED) run inside the process */
-	ZAP_PAGEOUT, /* process_madvise(PAGEOUT) from outside */
-	ZAP_CHANNEL, /* the client library's helper thread; shown, never asked for */
-	ZAP_WAY_COUNT,
-};
-
-#define DWELL_AUTO UINT32_MAX
-
-/* Guest memory that a VMM handed over itself. */
-struct given_region {
-	int memfd;
-	uint64_t file_offset;
-	uint64_t size_bytes;
-	uint64_t address;
-};
-
-/* What attach was asked for; of no other command. */
-struct attach_options {
-	struct target_options target;
-	bool all_mappers;
-	bool trust_discard;
-	bool verify_clean;
-	enum zap_way zap;
-	uint32_t dwell_ms;	 /* or DWELL_AUTO */
-	uint32_t wait_memory_ms; /* prepared: how long the memory may take to appear */
-	/* Descriptors that came with the request; closed with the job unless taken (then -1). */
-	int uffds[SHARDS_MAX]; /* made in pids[0], one a shard: nothing is injected there */
-	uint32_t uffd_count;
-	int channel;				  /* to the client library's helper thread, or -1 */
-	struct given_region regions[REGIONS_MAX]; /* with a channel: the memory, from pids[0] */
-	uint32_t region_count;
 };
 
 struct job_request {
@@ -141,9 +106,6 @@ struct job {
 struct job *job_new(uint64_t id, enum command command, const char *vm_name);
 /* Closes the descriptors that nobody took. NULL is fine. */
 void job_free(struct job *job);
-
-/* Of a request that never became a job. NULL is fine. */
-void job_free_attach_options(struct attach_options *options);
 
 /* Control thread. */
 bool job_is_over(const struct job *job);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -43,14 +44,10 @@ int member_open(pid_t pid, const struct target_options *options, struct member *
 
 static void read_comm(pid_t pid, char *ret_comm, size_t size_bytes)
 {
-	char path[64];
-	CLEANUP_FILE FILE *file = NULL;
+	struct procfs_stat stat;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
-	file = fopen(path, "re");
-	if (!file || !fgets(ret_comm, (int)size_bytes, file))
-		(void)snprintf(ret_comm, size_bytes, "?");
-	ret_comm[strcspn(ret_comm, "\n")] = '\0';
+	(void)snprintf(
+		ret_comm, size_bytes, "%s", procfs_stat(pid, 0, &stat) == 0 ? stat.comm : "?");
 }
 
 /* What maps_read() would have found, from what the VMM says of itself. */
@@ -278,12 +275,16 @@ int member_check_maps(
 
 bool member_has_unmapped(const struct member *member, const struct area_list *areas)
 {
-	CLEANUP_FREE struct mapping *items = calloc(MAPPINGS_MAX + 1, sizeof(*items));
+	struct mapping *items;
 	uint32_t count = 0;
+	int rc;
 
 	if (!member_is_alive(member))
 		return true;
-	return items && read_file_maps(member->target.pid, areas, items, &count) == 0 && count == 0;
+	items = calloc(MAPPINGS_MAX + 1, sizeof(*items));
+	rc = items ? read_file_maps(member->target.pid, areas, items, &count) : -ENOMEM;
+	free(items);
+	return rc == 0 && count == 0;
 }
 
 void member_leave(struct member *member, struct vm *vm)

@@ -15,7 +15,6 @@
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
 
-#define MIN_SIZE_DEFAULT   (64 * MIB)
 #define DWELL_MAX_S	   86400
 #define WAIT_MEMORY_MAX_MS 3600000
 /* A prepared process has not run an instruction yet. */
@@ -31,16 +30,10 @@ struct attach_call {
 
 static struct attach_options *new_options(struct call *call)
 {
-	struct attach_options *options = calloc(1, sizeof(*options));
+	struct attach_options *options = attach_options_new();
 
-	if (!options) {
+	if (!options)
 		call_fail(call, CALL_INTERNAL_ERROR, NULL, "no memory");
-		return NULL;
-	}
-	options->channel = -1;
-	options->target.min_bytes = MIN_SIZE_DEFAULT;
-	options->dwell_ms = DWELL_AUTO;
-	options->verify_clean = true;
 	return options;
 }
 
@@ -209,7 +202,7 @@ static bool parse_attach(struct manager *manager, struct call *call, struct atta
 	json_t *pids = NULL;
 	json_t *dwell = NULL;
 	const char *zap = "auto";
-	json_int_t min_size = MIN_SIZE_DEFAULT;
+	json_int_t min_size = (json_int_t)options->target.min_bytes;
 	json_int_t wait_ms = 0;
 	int all_mappers = 0;
 	int allow_locked = 0;
@@ -250,7 +243,7 @@ void methods_attach(struct manager *manager, struct call *call)
 	if (!attach.options)
 		return;
 	if (!parse_attach(manager, call, &attach) || !start_attach(manager, call, &attach))
-		job_free_attach_options(attach.options);
+		attach_options_free(attach.options);
 }
 
 /* One region as given; its memfd is still an index, kept in @memfd. */
@@ -284,7 +277,7 @@ static bool parse_region(struct call *call, const json_t *item, struct given_reg
 /* Indices become descriptors; one memfd may serve several regions. */
 static bool take_memfds(struct call *call, struct attach_options *options, uint32_t count)
 {
-	int memfds[REGIONS_MAX];
+	int memfds[REGIONS_MAX] = {0};
 	uint32_t taken = 0;
 	bool is_complete = true;
 
@@ -331,7 +324,7 @@ static bool parse_attach_self(
 	struct attach_options *options = attach->options;
 	json_t *regions = NULL;
 	json_t *dwell = NULL;
-	json_int_t min_size = MIN_SIZE_DEFAULT;
+	json_int_t min_size = (json_int_t)options->target.min_bytes;
 	int all_mappers = 0;
 	int trust_discard = 0;
 	int verify_clean = 1;
@@ -365,5 +358,5 @@ void methods_attach_self(struct manager *manager, struct call *call)
 	if (!attach.options)
 		return;
 	if (!parse_attach_self(manager, call, &attach) || !start_attach(manager, call, &attach))
-		job_free_attach_options(attach.options);
+		attach_options_free(attach.options);
 }

@@ -16,7 +16,7 @@ int problem_set(struct problem *problem, int error, const char *reason, const ch
 	if (!problem)
 		return error;
 	problem->error = error;
-	strcpy(problem->reason, reason);
+	memcpy(problem->reason, reason, strlen(reason) + 1);
 	va_start(arguments, format);
 	(void)vsnprintf(problem->text, sizeof(problem->text), format, arguments);
 	va_end(arguments);

@@ -73,7 +73,7 @@ static void make_path(char path[PROCFS_PATH_BYTES], pid_t pid, pid_t tid, const 
 
 bool procfs_take_number(const char **text, int base, char end, uint64_t *ret_number)
 {
-	char *behind;
+	char *behind = NULL;
 	uint64_t number = strtoull(*text, &behind, base);
 
 	if (behind == *text || (end && *behind != end))
@@ -126,18 +126,13 @@ int procfs_stat(pid_t pid, pid_t tid, struct procfs_stat *ret_stat)
 	return size < 0 ? (int)size : parse_stat(text, ret_stat);
 }
 
-/* The number after "NAME:" at the start of a line; 0 when the line is not there. */
-static uint64_t field_of(const char *text, const char *name, int base)
+/* The number on the line of status that starts with @key; 0 when there is none. */
+static uint64_t field_of(const char *text, const char *key, int base)
 {
-	size_t size = strlen(name);
-	const char *line;
+	const char *line = strstr(text, key);
 
-	for (line = text; line; line = strchr(line, '\n')) {
-		line += line != text;
-		if (strncmp(line, name, size) == 0 && line[size] == ':')
-			return strtoull(line + size + 1, NULL, base);
-	}
-	return 0;
+	ASSERT(key[0] == '\n');
+	return line ? strtoull(line + strlen(key), NULL, base) : 0;
 }
 
 int procfs_status(pid_t pid, pid_t tid, struct procfs_status *ret_status)
@@ -145,7 +140,7 @@ int procfs_status(pid_t pid, pid_t tid, struct procfs_status *ret_status)
 	char path[PROCFS_PATH_BYTES];
 	char text[STATUS_BYTES];
 	const char *uids;
-	uint64_t uid;
+	uint64_t uid = 0;
 	ssize_t size;
 
 	make_path(path, pid, tid, "status");
@@ -159,14 +154,14 @@ int procfs_status(pid_t pid, pid_t tid, struct procfs_status *ret_status)
 		!procfs_take_number(&uids, 10, '\t', &uid))
 		return -EPROTO;
 	*ret_status = (struct procfs_status){
-		.tgid = (pid_t)field_of(text, "Tgid", 10),
-		.tracer = (pid_t)field_of(text, "TracerPid", 10),
+		.tgid = (pid_t)field_of(text, "\nTgid:", 10),
+		.tracer = (pid_t)field_of(text, "\nTracerPid:", 10),
 		.uid = (uid_t)uid,
-		.locked_bytes = field_of(text, "VmLck", 10) * KIB,
-		.pinned_bytes = field_of(text, "VmPin", 10) * KIB,
-		.capabilities = field_of(text, "CapEff", 16),
+		.locked_bytes = field_of(text, "\nVmLck:", 10) * KIB,
+		.pinned_bytes = field_of(text, "\nVmPin:", 10) * KIB,
+		.capabilities = field_of(text, "\nCapEff:", 16),
 		.has_memory = strstr(text, "\nVmSize:") != NULL,
-		.seccomp = (uint32_t)field_of(text, "Seccomp", 10),
+		.seccomp = (uint32_t)field_of(text, "\nSeccomp:", 10),
 	};
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ctl/problem.h"
+#include "ctl/procfs.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
 #include "queue/base/err.h"
@@ -62,15 +63,13 @@ static int read_number(const char *folder, const char *name, uint64_t *ret_numbe
 {
 	char path[PATH_MAX];
 	char line[LINE_BYTES];
-	CLEANUP_FILE FILE *file = NULL;
+	ssize_t length;
 
 	if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
-	file = fopen(path, "re");
-	if (!file)
-		return -errno;
-	if (!fgets(line, sizeof(line), file))
-		return -EBADMSG;
+	length = procfs_read(path, line, sizeof(line));
+	if (length < 0)
+		return (int)length;
 	if (strcmp(line, "max\n") == 0) {
 		*ret_number = UINT64_MAX;
 		return 0;
@@ -101,8 +100,8 @@ static uint64_t read_reclaimable(const char *folder)
 /* UINT64_MAX when the cgroup sets no limit. */
 static uint64_t cgroup_room(const char *folder)
 {
-	uint64_t limit;
-	uint64_t current;
+	uint64_t limit = UINT64_MAX;
+	uint64_t current = 0;
 	uint64_t used;
 
 	if (read_number(folder, "memory.max", &limit) < 0 || limit == UINT64_MAX)

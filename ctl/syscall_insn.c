@@ -13,7 +13,7 @@
 #include "queue/base/err.h"
 
 #define INSN_BYTES   2u
-#define WINDOW_BYTES (64 * KIB)
+#define WINDOW_BYTES (16 * KIB)
 /* Text searched at most: static VMMs have a syscall instruction long before. */
 #define SEARCH_BYTES_MAX (256 * MIB)
 
@@ -31,17 +31,15 @@ static bool is_before(int memory, uint64_t address)
 /* Windows overlap by a byte, so that no instruction is cut. 0 when there is none. */
 static uint64_t search_range(int memory, uint64_t start, uint64_t end)
 {
-	CLEANUP_FREE uint8_t *window = malloc(WINDOW_BYTES);
+	uint8_t window[WINDOW_BYTES];
 
-	if (!window)
-		return 0;
 	for (uint64_t at = start; at + INSN_BYTES <= end; at += WINDOW_BYTES - 1) {
-		size_t want = MIN(WINDOW_BYTES, end - at);
+		size_t want = MIN(sizeof(window), end - at);
 		ssize_t got = pread(memory, window, want, (off_t)at);
-		const uint8_t *found = got < (ssize_t)INSN_BYTES
-					       ? NULL
-					       : memmem(window, (size_t)got, insn, sizeof(insn));
+		const uint8_t *found = NULL;
 
+		if (got >= (ssize_t)INSN_BYTES)
+			found = memmem(window, (size_t)got, insn, sizeof(insn));
 		if (found)
 			return at + (uint64_t)(found - window);
 	}

@@ -63,11 +63,11 @@ static void summary_follow(struct chunk_summary *chunk, page_word from, page_wor
 
 void page_move(struct page_table *table, struct stats_block *stats, uint64_t page, page_word to)
 {
+	ASSERT(page < table->page_count);
 	const page_word from = page_load(table, page);
 	const enum gauge gauge_from = gauge_of(from);
 	const enum gauge gauge_to = gauge_of(to);
 
-	ASSERT(page < table->page_count);
 	ASSERT(page_edge_is_allowed(page_state_of(from), page_state_of(to)));
 	ASSERT(page_word_is_valid(to));
 	if (gauge_from != gauge_to) {

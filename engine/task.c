@@ -70,13 +70,29 @@ void task_begin(struct shard *shard, struct command *command)
 		finish(shard, task);
 }
 
+/*
+ * Faults come before bulk work: while fault reads are under way, one bulk operation of this shard at a
+ * time may be at the disk. A completion of either kind wakes the shard and lets the next one go.
+ */
+static bool must_wait_for_faults(const struct shard *shard)
+{
+	if (shard->fills.fault_free == FAULT_READS_MAX)
+		return false;
+	if (shard->fills.bulk_free < BULK_READS_MAX)
+		return true;
+	for (uint32_t i = 0; i < TASKS_MAX; i++)
+		if (shard->tasks[i].phase == TASK_WRITING)
+			return true;
+	return false;
+}
+
 static bool step(struct shard *shard, struct task *task)
 {
 	switch (task->phase) {
 	case TASK_CLASSIFY:
-	case TASK_WRITE:
 	case TASK_PUNCH: return evict_step(shard, task);
-	case TASK_FILL: return swapin_step(shard, task);
+	case TASK_WRITE: return !must_wait_for_faults(shard) && evict_step(shard, task);
+	case TASK_FILL: return !must_wait_for_faults(shard) && swapin_step(shard, task);
 	case TASK_FREE:
 	case TASK_WRITING:
 	case TASK_PUNCHING:

@@ -71,7 +71,7 @@ static int connect_to(const char *path, int *ret_fd)
 
 	if (strlen(path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
-	strcpy(address.sun_path, path);
+	memcpy(address.sun_path, path, strlen(path));
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
@@ -295,12 +295,13 @@ int rpc_client_call(struct rpc_client *client, const char *method, json_t *param
 	ASSERT(fd_count <= RPC_FDS_MAX);
 	uint64_t deadline_ns = deadline_of(timeout_ms);
 	json_int_t id = ++client->last_id;
-	CLEANUP_FREE char *text = request_text(id, method, params);
+	char *text = request_text(id, method, params);
 	int error;
 
 	if (!text)
 		return -ENOMEM;
 	error = send_all(client, text, fds, fd_count, deadline_ns);
+	free(text);
 	if (error)
 		return error;
 	return wait_answer(client, id, deadline_ns, ret_response);

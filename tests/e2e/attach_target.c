@@ -19,6 +19,16 @@
 
 #define PATIENCE_NS (20 * NS_PER_S)
 
+#ifdef __SANITIZE_THREAD__
+/* Targets that are forked while a tracer lives start threads of their own. */
+const char *__tsan_default_options(void);
+
+const char *__tsan_default_options(void)
+{
+	return "die_after_fork=0";
+}
+#endif
+
 /* Between two looks at something that has no event to wait for. */
 static void look_again(uint64_t start_ns, const char *what)
 {

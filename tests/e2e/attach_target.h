@@ -28,8 +28,8 @@
 	} while (0)
 
 /*
- * The sanitizers map terabytes of private memory, and ThreadSanitizer has a thread of its own in each
- * process, which is the one that gets chosen: tests that count on either are left out with them.
+ * The sanitizers map terabytes of private memory, and ThreadSanitizer has a thread of its own in
+ * each process, which is the one that gets chosen: tests that count on either are left out then.
  */
 #ifdef __SANITIZE_THREAD__
 #define ATTACH_HAS_OWN_THREAD 1

@@ -28,7 +28,7 @@ pid_t rig_pid;
 
 struct fake {
 	struct server *server;
-	bool is_ending;
+	struct call *quit; /* answered last; NULL: goes on */
 	struct call *kept[KEPT_MAX];
 	uint32_t kept_count;
 };
@@ -77,8 +77,7 @@ static void handle(void *context, struct call *call)
 	} else if (strcmp(method, "limit") == 0) {
 		limit_descriptors(call);
 	} else if (strcmp(method, "quit") == 0) {
-		fake->is_ending = true;
-		call_reply(call, json_object());
+		fake->quit = call;
 	} else {
 		call_fail(call, CALL_METHOD_NOT_FOUND, NULL, "no method %s", method);
 	}
@@ -96,12 +95,13 @@ static int run_daemon(int ready_fd)
 	(void)close(ready_fd);
 	if (error)
 		return 3;
-	while (!fake.is_ending) {
+	while (!fake.quit) {
 		struct pollfd ready = {.fd = server_fd(fake.server), .events = POLLIN};
 
 		CHECK(poll(&ready, 1, -1) == 1);
 		server_step(fake.server);
 	}
+	call_reply(fake.quit, json_object());
 	server_close(fake.server);
 	for (uint32_t i = 0; i < fake.kept_count; i++)
 		call_reply(fake.kept[i], json_object());

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -161,9 +162,11 @@ static void a_target_that_dies_in_a_hanging_call_is_let_go(void)
 static void *vfork_main(void *context)
 {
 	(void)context;
-	if (syscall(SYS_clone, CLONE_VM | CLONE_VFORK | SIGCHLD, 0, 0, 0, 0) == 0)
+	if (syscall(SYS_clone, CLONE_VM | CLONE_VFORK | SIGCHLD, 0, 0, 0, 0) == 0) {
+		(void)syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
 		for (;;)
 			(void)syscall(SYS_pause);
+	}
 	return NULL;
 }
 

@@ -261,6 +261,7 @@ static void a_subscriber_that_never_reads_is_closed_and_others_miss_nothing(void
 {
 	CLEANUP_FD int sleeper = rig_join();
 	CLEANUP_FD int reader = rig_join();
+	CLEANUP_FD int bystander = rig_join();
 	size_t left = 0;
 	char bytes[4096];
 	ssize_t some;
@@ -275,6 +276,8 @@ static void a_subscriber_that_never_reads_is_closed_and_others_miss_nothing(void
 	while ((some = recv(sleeper, bytes, sizeof(bytes), 0)) > 0)
 		left += (size_t)some;
 	CHECK(left < 8 * MIB);
+	rig_say(bystander, REQUEST("ping"));
+	CHECK(rig_hears(bystander, PONG));
 	rig_check_others_are_served();
 }
 
@@ -322,8 +325,16 @@ static void a_second_daemon_is_refused(void)
 {
 	struct server *second;
 	char lock[80];
+	char aside[80];
+
+	(void)snprintf(aside, sizeof(aside), "%s.aside", rig_path);
 
 	CHECK(server_open(rig_path, never, NULL, &second) == -EADDRINUSE);
+	/* The lock alone refuses… */
+	CHECK(rename(rig_path, aside) == 0);
+	CHECK(server_open(rig_path, never, NULL, &second) == -EADDRINUSE);
+	CHECK(rename(aside, rig_path) == 0);
+	/* …and so does the daemon's answer. */
 	(void)snprintf(lock, sizeof(lock), "%s.lock", rig_path);
 	CHECK(unlink(lock) == 0);
 	CHECK(server_open(rig_path, never, NULL, &second) == -EADDRINUSE);

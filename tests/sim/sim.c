@@ -82,6 +82,16 @@ static void open_vm(struct sim *sim)
 	ASSERT(vm_new(sim->engine, &config, &sim->vm) == 0);
 }
 
+uint32_t sim_process(struct sim *sim)
+{
+	const uint32_t process = fake_process();
+
+	for (uint32_t region = 0; region < sim->regions; region++)
+		fake_map(process, sim->memfd[region], sim_address(region));
+	sim->processes++;
+	return process;
+}
+
 int sim_join(struct sim *sim, uint32_t process)
 {
 	uint64_t address[SIM_REGIONS];
@@ -130,10 +140,8 @@ void sim_open(const struct sim_config *config, struct sim *sim)
 	ASSERT(engine_new(&engine, &sim->engine) == 0);
 	open_vm(sim);
 	for (uint32_t i = 0; i < config->processes; i++) {
-		const uint32_t process = fake_process();
+		const uint32_t process = sim_process(sim);
 
-		for (uint32_t region = 0; region < sim->regions; region++)
-			fake_map(process, sim->memfd[region], sim_address(region));
 		fake_threads(process, config->threads);
 		ASSERT(sim_join(sim, process) == 0);
 	}
@@ -440,6 +448,26 @@ static void free_all(struct sim *sim)
 	fake_end();
 }
 
+/* After we have left, a lost page must go on being an error everywhere, not become zeros. */
+static void check_poison_stays(const struct sim *sim)
+{
+	const struct vm *vm = sim->vm;
+
+	for (uint64_t page = 0; page < vm->table.page_count; page++) {
+		const struct region *region =
+			vm_region_of_chunk(vm, (uint32_t)(page / CHUNK_PAGES));
+		const uint64_t address =
+			sim_address((uint32_t)(region - vm->region)) + vm_file_offset(vm, page);
+
+		if (sim_state(sim, page) != PAGE_POISONED)
+			continue;
+		for (uint32_t i = 0; i < FAKE_PROCESSES_MAX; i++)
+			if (sim->is_served[i] && !fake_is_poisoned(sim->process[i], address))
+				fake_fail("LOSS: page %lu was lost and is no error in process %u",
+					page, i);
+	}
+}
+
 void sim_close(struct sim *sim)
 {
 	int error;
@@ -452,6 +480,7 @@ void sim_close(struct sim *sim)
 	error = vm_unregister(sim->vm);
 	if (error)
 		fake_fail("vm_unregister: %d", error);
+	check_poison_stays(sim);
 	fake_run(100);
 	fake_pass(NS_PER_S); /* the last DMA lands */
 	for (uint32_t i = 0; i < FAKE_PROCESSES_MAX; i++)
@@ -482,8 +511,7 @@ int sim_child(void (*body)(uint64_t), uint64_t argument, bool is_quiet_child)
 		if (null >= 0)
 			(void)dup2(null, STDERR_FILENO);
 		body(argument);
-		(void)fflush(NULL);
-		_exit(0);
+		exit(0);
 	}
 	ASSERT(waitpid(child, &status, 0) == child);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);

@@ -34,6 +34,7 @@ struct sim {
 	struct vm *vm;
 	int memfd[SIM_REGIONS];
 	uint32_t regions;
+	uint32_t processes;		      /* of the world, ever */
 	uint32_t process[FAKE_PROCESSES_MAX]; /* of the world, by index in the VM */
 	bool is_served[FAKE_PROCESSES_MAX];   /* by index in the VM */
 	struct dispatch_control control;
@@ -62,7 +63,9 @@ void sim_abandon(struct sim *sim);
 
 /* Where region @region lies in every process. */
 uint64_t sim_address(uint32_t region);
-/* A further process of the world joins the VM. 0 or -errno. */
+/* A further process of the world, which maps everything and has no thread. */
+uint32_t sim_process(struct sim *sim);
+/* It joins the VM. 0 or -errno. */
 int sim_join(struct sim *sim, uint32_t process);
 /* @index of the VM. */
 void sim_leave(struct sim *sim, uint32_t index);

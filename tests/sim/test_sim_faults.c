@@ -112,13 +112,40 @@ Test(sim_faults, a_process_that_joins_while_pages_are_out_is_served)
 	uint32_t process;
 
 	open_out(1);
-	process = fake_process();
-	fake_map(process, sim.memfd[0], sim_address(0));
+	process = sim_process(&sim);
 
 	cr_assert_eq(sim_join(&sim, process), 0);
 
 	for (uint64_t page = 0; page < PAGES; page++)
 		cr_assert(sim_touch(&sim, 1, page, false));
+	sim_close(&sim);
+}
+
+Test(sim_faults, a_page_that_was_lost_is_an_error_in_a_process_that_joins_later)
+{
+	uint32_t process;
+
+	open_out(1);
+	fake_rot(page_slot_of(page_load(&sim.vm->table, 3)));
+	cr_assert_not(sim_touch(&sim, 0, 3, false));
+	process = sim_process(&sim);
+	cr_assert_eq(sim_join(&sim, process), 0);
+
+	cr_assert_not(sim_touch(&sim, 1, 3, true));
+
+	cr_assert(fake_is_poisoned(process, address_of(3)));
+	sim_close(&sim);
+}
+
+Test(sim_faults, a_page_that_was_lost_stays_an_error_after_detach_where_nobody_touched_it)
+{
+	open_out(1);
+	fake_rot(page_slot_of(page_load(&sim.vm->table, 3)));
+	cr_assert_not(sim_touch(&sim, 0, 3, false));
+
+	cr_assert_eq(sim_join(&sim, sim_process(&sim)), 0);
+
+	/* checks each process */
 	sim_close(&sim);
 }
 
@@ -128,8 +155,7 @@ Test(sim_faults, a_process_with_another_userfaultfd_is_refused_and_left_alone)
 	int other;
 
 	open_out(1);
-	process = fake_process();
-	fake_map(process, sim.memfd[0], sim_address(0));
+	process = sim_process(&sim);
 	other = fake_uffd(process);
 	cr_assert_eq(uffd_handshake(other, UFFD_WP), 0);
 	cr_assert_eq(uffd_register(other, address_of(100), PAGE_BYTES, false), 0);

@@ -38,6 +38,9 @@ static void choose_world(struct sim_config *config, uint64_t seed)
 	world->failure_in[FAKE_ROT] = seed % 8 == 7 ? 20 : 0;
 	world->discard_in = seed % 2 == 1 ? 500 : 0;
 	world->allocate_in = seed % 4 == 3 ? 800 : 0;
+	/* Too small and soon in pieces. */
+	if (seed % 7 == 3)
+		world->disk_bytes = config->shards * CHUNK_BYTES;
 	if (seed % 6 == 2) {
 		world->dma_in = 50;
 		config->dwell_ms = 20;
@@ -68,6 +71,25 @@ static void maybe_abort(struct sim *sim)
 	world->abort_tick = fake_random(10) == 0 ? fake_tick() + fake_random(300) : 0;
 }
 
+/* A process joins, or one that joined dies and is collected some time later. */
+static void change_processes(struct sim *sim)
+{
+	const uint32_t index = 1 + (uint32_t)fake_random(FAKE_PROCESSES_MAX - 1);
+
+	if (sim->is_served[index]) {
+		fake_kill(sim->process[index]);
+		sim_idle(sim, (uint32_t)fake_random(30));
+		sim_leave(sim, index);
+	} else if (sim->processes < FAKE_PROCESSES_MAX) {
+		const uint32_t process = sim_process(sim);
+
+		if (sim_join(sim, process) != 0)
+			fake_fail("a process cannot join");
+		/* Not before: what a mapper does that is not attached is lost. */
+		fake_threads(process, 2);
+	}
+}
+
 static void one_operation(struct sim *sim)
 {
 	static const enum sim_enable ways[] = {
@@ -79,7 +101,7 @@ static void one_operation(struct sim *sim)
 	struct dispatch_result result;
 
 	maybe_abort(sim);
-	switch (fake_random(12)) {
+	switch (fake_random(13)) {
 	case 0:
 	case 1:
 	case 2:
@@ -91,6 +113,12 @@ static void one_operation(struct sim *sim)
 	case 8: (void)sim_dispatch(sim, CHUNK_IN, first, count, &result); break;
 	case 9: (void)sim_dispatch(sim, CHUNK_RELEASE, first, count, &result); break;
 	case 10: (void)engine_release_space(sim->engine, fake_random(8) * CHUNK_BYTES); break;
+	case 11:
+		if (sim->config.seed % 5 == 2) {
+			change_processes(sim);
+			break;
+		}
+		__attribute__((fallthrough));
 	default: sim_idle(sim, (uint32_t)fake_random(300)); break;
 	}
 	fake_config()->abort_tick = 0;

@@ -360,16 +360,23 @@ void test_guest_start(const struct test_guest_config *config, struct test_guest 
 	*ret_guest = guest;
 }
 
-static void ask(
+/* False when it is dead. Silence is a failure. */
+static bool try_ask(
 	const struct test_guest *guest, const struct request *request, struct answer *answer)
 {
 	struct pollfd ready = {.fd = guest->socket, .events = POLLIN};
 
-	if (write(guest->socket, request, sizeof(*request)) != sizeof(*request))
-		give_up("the guest does not listen");
+	if (send(guest->socket, request, sizeof(*request), MSG_NOSIGNAL) != sizeof(*request))
+		return false;
 	if (poll(&ready, 1, ANSWER_TIMEOUT_MS) != 1)
 		give_up("the guest is silent");
-	if (read(guest->socket, answer, sizeof(*answer)) != sizeof(*answer))
+	return read(guest->socket, answer, sizeof(*answer)) == sizeof(*answer);
+}
+
+static void ask(
+	const struct test_guest *guest, const struct request *request, struct answer *answer)
+{
+	if (!try_ask(guest, request, answer))
 		give_up("the guest died");
 }
 
@@ -387,6 +394,16 @@ void test_guest_zap(const struct test_guest *guest, uint64_t address, uint64_t s
 		errno = (int)-answer.result;
 		give_up("zap");
 	}
+}
+
+bool test_guest_try_ask(const struct test_guest *guest, struct test_guest_report *ret_report)
+{
+	struct answer answer;
+
+	if (!try_ask(guest, &(struct request){.kind = REQUEST_ASK}, &answer))
+		return false;
+	*ret_report = answer.report;
+	return true;
 }
 
 void test_guest_do(

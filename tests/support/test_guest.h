@@ -61,6 +61,8 @@ void test_guest_do(
 /* What its threads have seen up to now. Exits 1 when it does not answer in time: silence is a
  * failure. */
 void test_guest_ask(const struct test_guest *guest, struct test_guest_report *ret_report);
+/* As above; false when it is dead. */
+bool test_guest_try_ask(const struct test_guest *guest, struct test_guest_report *ret_report);
 /* Stops the threads, verifies every page, ends the process. */
 void test_guest_stop(struct test_guest *guest, struct test_guest_report *ret_report);
 /* SIGKILL. */

@@ -4,7 +4,6 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -98,7 +97,7 @@ Test(job, a_refused_job_has_failed_and_an_aborted_one_is_cancelled)
 Test(job, descriptors_that_nobody_took_are_closed_with_the_job)
 {
 	struct job *job = job_of(COMMAND_ATTACH);
-	struct attach_options *options = calloc(1, sizeof(*options));
+	struct attach_options *options = attach_options_new();
 	int channel = open("/dev/null", O_RDONLY);
 	int uffd = open("/dev/null", O_RDONLY);
 	int memfd = open("/dev/null", O_RDONLY);

@@ -425,6 +425,8 @@ Test(session, descriptors_of_a_request_in_pieces_wait_for_its_end)
 	say_with_fds("\"method\":\"fds\"}\n", 1);
 
 	cr_expect(hears("\"id\":1,\"result\":{\"fds\":2}"));
+	say(REQUEST(2, "fds"));
+	cr_expect(hears("\"id\":2,\"result\":{\"fds\":0}"));
 }
 
 Test(session, more_descriptors_than_a_request_may_have_are_closed)

@@ -77,7 +77,7 @@ struct table *table_new(const char *titles)
 {
 	ASSERT(titles && *titles);
 	struct table *table = must(calloc(1, sizeof(*table)));
-	CLEANUP_FREE char *copy = must(strdup(titles));
+	char *copy = must(strdup(titles));
 	char *rest = copy;
 	char *title;
 
@@ -93,6 +93,7 @@ struct table *table_new(const char *titles)
 			title[length - 1] = '\0';
 		put(table, must(strdup(title)));
 	}
+	free(copy);
 	ASSERT(table->cell_count == table->column_count);
 	return table;
 }
