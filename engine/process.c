@@ -12,50 +12,12 @@
 
 #include "engine/command.h"
 #include "engine/engine_priv.h"
+#include "engine/piece.h"
 #include "engine/vm.h"
 #include "io/guest.h"
 #include "io/uffd.h"
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
-
-/* A run of one region inside one stripe. */
-struct piece {
-	uint32_t region;
-	uint32_t shard;
-	uint32_t first_chunk;
-	uint32_t chunk_count;
-};
-
-/* The piece that begins at @chunk. */
-static struct piece piece_at(const struct vm *vm, uint32_t chunk)
-{
-	const struct region *region = vm_region_of_chunk(vm, chunk);
-	const uint32_t stripe_end = (chunk / vm->stripe_chunks + 1) * vm->stripe_chunks;
-	const uint32_t region_end = region->first_chunk + region->chunk_count;
-
-	return (struct piece){
-		.region = (uint32_t)(region - vm->region),
-		.shard = vm_owner(vm, chunk),
-		.first_chunk = chunk,
-		.chunk_count = MIN(stripe_end, region_end) - chunk,
-	};
-}
-
-static uint64_t run_bytes(const struct vm *vm, uint32_t first, uint32_t count)
-{
-	const struct region *region = vm_region_of_chunk(vm, first);
-	const uint64_t from = (uint64_t)(first - region->first_chunk) * CHUNK_BYTES;
-
-	return MIN(count * CHUNK_BYTES, region->size_bytes - from);
-}
-
-static uint64_t run_address(const struct vm *vm, const struct vm_process *process, uint32_t first)
-{
-	const struct region *region = vm_region_of_chunk(vm, first);
-	const uint64_t base = process->address[region - vm->region];
-
-	return base == 0 ? 0 : base + (uint64_t)(first - region->first_chunk) * CHUNK_BYTES;
-}
 
 static bool wants_wp(const struct vm *vm)
 {
@@ -66,13 +28,13 @@ static void unregister_up_to(const struct vm *vm, const struct vm_process *proce
 {
 	for (uint32_t chunk = 0; chunk < end;) {
 		const struct piece piece = piece_at(vm, chunk);
-		const uint64_t address = run_address(vm, process, chunk);
+		const uint64_t address = piece_address(vm, process, chunk);
 
 		/* Fails where the process is dead or has unmapped it: then there is nothing to
 		 * undo. */
 		if (address != 0)
 			(void)uffd_unregister(process->uffd[piece.shard], address,
-				run_bytes(vm, chunk, piece.chunk_count));
+				piece_bytes(vm, chunk, piece.chunk_count));
 		chunk += piece.chunk_count;
 	}
 }
@@ -82,12 +44,12 @@ static int register_process(const struct vm *vm, const struct vm_process *proces
 {
 	for (uint32_t chunk = 0; chunk < vm->chunk_count;) {
 		const struct piece piece = piece_at(vm, chunk);
-		const uint64_t address = run_address(vm, process, chunk);
+		const uint64_t address = piece_address(vm, process, chunk);
 		int error = 0;
 
 		if (address != 0)
 			error = uffd_register(process->uffd[piece.shard], address,
-				run_bytes(vm, chunk, piece.chunk_count), wants_wp(vm));
+				piece_bytes(vm, chunk, piece.chunk_count), wants_wp(vm));
 		if (error) {
 			unregister_up_to(vm, process, chunk);
 			return error;
@@ -312,30 +274,68 @@ int vm_register(struct vm *vm)
 	return 0;
 }
 
-/* Pages that are not in RAM; poisoned ones stay poisoned without us where the kernel can do it. */
-static bool has_pages_out(const struct vm *vm)
+/* How often a call that must not fail is tried again when the kernel says so. */
+#define POISON_TRIES 1000
+
+/* Without us a poisoned page must go on being one in every process, late comers included. */
+static int poison_page(const struct vm *vm, uint64_t page)
 {
-	const bool can_poison = (vm->engine->features & UFFD_CAN_POISON) != 0;
+	const uint32_t chunk = (uint32_t)(page / CHUNK_PAGES);
 
-	for (uint32_t chunk = 0; chunk < vm->chunk_count; chunk++) {
-		if (atomic_load(&vm->table.chunks[chunk].out) == 0)
+	for (uint32_t i = 0; i < PROCESSES_MAX; i++) {
+		const struct vm_process *process = &vm->process[i];
+		const uint64_t address = process->is_used ? piece_address(vm, process, chunk) : 0;
+		int error = -EAGAIN;
+		uint64_t done;
+
+		if (address == 0)
 			continue;
-		for (uint32_t i = 0; i < CHUNK_PAGES; i++) {
-			const enum page_state state = page_state_of(
-				page_load(&vm->table, (uint64_t)chunk * CHUNK_PAGES + i));
-
-			if (state == PAGE_SWAPPED || state == PAGE_READING ||
-				state == PAGE_PUNCHING || (state == PAGE_POISONED && !can_poison))
-				return true;
-		}
+		for (int try = 0; try < POISON_TRIES && error == -EAGAIN; try++)
+			error = uffd_poison(process->uffd[vm_owner(vm, chunk)],
+				address + page % CHUNK_PAGES * PAGE_BYTES, PAGE_BYTES, &done);
+		if (error && error != -EEXIST && error != -ESRCH && error != -ENOENT)
+			return -EBUSY;
 	}
-	return false;
+	return 0;
+}
+
+/* -EBUSY when a page of the chunk is not in RAM and could read as zeros without us. */
+static int check_chunk_is_in(const struct vm *vm, uint32_t chunk)
+{
+	for (uint32_t i = 0; i < CHUNK_PAGES; i++) {
+		const uint64_t page = (uint64_t)chunk * CHUNK_PAGES + i;
+		const enum page_state state = page_state_of(page_load(&vm->table, page));
+		int error = 0;
+
+		if (state == PAGE_SWAPPED || state == PAGE_READING || state == PAGE_PUNCHING)
+			error = -EBUSY;
+		else if (state == PAGE_POISONED)
+			error = poison_page(vm, page);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+static int check_all_is_in(const struct vm *vm)
+{
+	for (uint32_t chunk = 0; chunk < vm->chunk_count; chunk++) {
+		int error = 0;
+
+		if (atomic_load(&vm->table.chunks[chunk].out) != 0)
+			error = check_chunk_is_in(vm, chunk);
+		if (error)
+			return error;
+	}
+	return 0;
 }
 
 int vm_unregister(struct vm *vm)
 {
-	if (has_pages_out(vm))
-		return -EBUSY;
+	const int error = check_all_is_in(vm);
+
+	if (error)
+		return error;
 	unregister_all(vm, PROCESSES_MAX);
 	for (uint32_t i = 0; i < vm->shard_count; i++) {
 		struct command command = {.kind = COMMAND_FORGET_CHILDREN};
@@ -343,136 +343,5 @@ int vm_unregister(struct vm *vm)
 		(void)tell(vm, i, &command);
 	}
 	atomic_store_explicit(&vm->is_registered, false, memory_order_release);
-	return 0;
-}
-
-/* The first chunk at or after @first whose memory the memfd holds some of. */
-static int next_with_data(const struct vm *vm, uint32_t first, uint32_t *ret_chunk)
-{
-	while (first < vm->chunk_count) {
-		const struct region *region = vm_region_of_chunk(vm, first);
-		const uint64_t page = (uint64_t)first * CHUNK_PAGES;
-		uint64_t start;
-		uint64_t stop;
-		const int error = guest_next_data(region->memfd, vm_file_offset(vm, page),
-			region->file_offset + region->size_bytes, &start, &stop);
-
-		if (!error) {
-			*ret_chunk = region->first_chunk +
-				     (uint32_t)((start - region->file_offset) / CHUNK_BYTES);
-			return 0;
-		}
-		if (error != -ENXIO)
-			return error;
-		first = region->first_chunk + region->chunk_count;
-	}
-	return -ENXIO;
-}
-
-int vm_next_piece(
-	struct vm *vm, uint32_t first, uint32_t max, uint32_t *ret_first, uint32_t *ret_count)
-{
-	uint32_t chunk;
-	const int error = next_with_data(vm, first, &chunk);
-
-	ASSERT(max > 0);
-	if (error)
-		return error;
-	*ret_first = chunk;
-	*ret_count = MIN(piece_at(vm, chunk).chunk_count, max);
-	return 0;
-}
-
-int vm_piece_address(const struct vm *vm, uint32_t index, uint32_t first, uint32_t count,
-	uint64_t *ret_address, uint64_t *ret_size_bytes)
-{
-	const struct vm_process *process = &vm->process[index];
-	uint64_t address;
-
-	ASSERT(index < PROCESSES_MAX);
-	if (!process->is_used)
-		return -ENOENT;
-	/* pairs with event.c:layout_changed() */
-	if (atomic_load_explicit(&vm->moved_processes, memory_order_acquire) >> index & 1)
-		return -ESTALE;
-	address = run_address(vm, process, first);
-	if (address == 0)
-		return -ENOENT;
-	*ret_address = address;
-	*ret_size_bytes = run_bytes(vm, first, count);
-	return 0;
-}
-
-/* The process whose marks speak for the VM: the only one. */
-static uint32_t only_process(const struct vm *vm)
-{
-	uint32_t index = 0;
-
-	while (index < PROCESSES_MAX && !vm->process[index].is_used)
-		index++;
-	return index;
-}
-
-int vm_scan_piece(struct vm *vm, uint32_t first, uint32_t count, uint64_t *ret_marked)
-{
-	const uint32_t index = only_process(vm);
-	uint64_t address;
-	uint64_t size;
-	int error;
-
-	if (!atomic_load(&vm->has_marks) || index == PROCESSES_MAX)
-		return -ENOTSUP;
-	error = vm_piece_address(vm, index, first, count, &address, &size);
-	if (error)
-		return error;
-	memset(ret_marked, 0, count * (CHUNK_PAGES / 8));
-	return guest_scan_marked(
-		vm->process[index].pagemap, address, (uint32_t)(size / PAGE_BYTES), ret_marked);
-}
-
-int vm_scan_present_piece(struct vm *vm, uint32_t first, uint32_t count, uint64_t *ret_present)
-{
-	const size_t words = count * BITMAP_WORDS(CHUNK_PAGES);
-	CLEANUP_FREE uint64_t *one = calloc(words, sizeof(*one));
-
-	if (!one)
-		return -ENOMEM;
-	memset(ret_present, 0, words * sizeof(*ret_present));
-	for (uint32_t i = 0; i < PROCESSES_MAX; i++) {
-		uint64_t address;
-		uint64_t size;
-		int error = vm_piece_address(vm, i, first, count, &address, &size);
-
-		if (error == -ENOENT)
-			continue;
-		if (!error)
-			error = guest_scan_present(vm->process[i].pagemap, address,
-				(uint32_t)(size / PAGE_BYTES), one);
-		if (error)
-			return error;
-		for (size_t word = 0; word < words; word++)
-			ret_present[word] |= one[word];
-	}
-	return 0;
-}
-
-int vm_pageout_piece(struct vm *vm, uint32_t first, uint32_t count)
-{
-	const uint64_t page = (uint64_t)first * CHUNK_PAGES;
-
-	/* Pages that another mapping holds too are skipped by the kernel, and ours is one. */
-	guest_alias_drop(vm_alias(vm, page), run_bytes(vm, first, count));
-	for (uint32_t i = 0; i < PROCESSES_MAX; i++) {
-		uint64_t address;
-		uint64_t size;
-		int error = vm_piece_address(vm, i, first, count, &address, &size);
-
-		if (error == -ENOENT)
-			continue;
-		if (!error)
-			error = guest_pageout(vm->process[i].pidfd, address, size);
-		if (error)
-			return error;
-	}
 	return 0;
 }

@@ -119,9 +119,16 @@ int uffd_register(int fd, uint64_t address, uint64_t size_bytes, bool with_wp)
 int uffd_unregister(int fd, uint64_t address, uint64_t size_bytes)
 {
 	struct uffdio_range range = {.start = address, .len = size_bytes};
+	int result;
 
 	ASSERT(address % PAGE_BYTES == 0);
-	return errno_of(ioctl(fd, UFFDIO_UNREGISTER, &range));
+	result = errno_of(ioctl(fd, UFFDIO_UNREGISTER, &range));
+	/*
+	 * The kernel (6.18) wakes the range before it clears the write marks and the registration: a
+	 * fault taken in between queues itself behind that wake, and would sleep for ever.
+	 */
+	(void)uffd_wake(fd, address, size_bytes);
+	return result;
 }
 
 static enum uffd_kind fault_kind(uint64_t flags)

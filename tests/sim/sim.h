@@ -91,6 +91,12 @@ struct dispatch_result sim_all(struct sim *sim, enum chunk_op op);
 /* Over all chunks until nothing is left that can come. */
 void sim_all_in(struct sim *sim);
 void sim_check(struct sim *sim);
+/* Its part that changes nothing; also called at the beginning of some turns. */
+void sim_check_tables(const struct sim *sim);
+/* Counts what the engine told. */
+void sim_take_events(struct sim *sim);
+/* After unregistering a lost page must go on being an error in every process, not become zeros. */
+void sim_check_poison_stays(const struct sim *sim);
 
 uint64_t sim_stat(const struct sim *sim, enum counter stat);
 struct page_count sim_pages(const struct sim *sim);

@@ -90,6 +90,15 @@ static void change_processes(struct sim *sim)
 	}
 }
 
+/* The VMM discards a few pages, and means it. */
+static void give_back(struct sim *sim)
+{
+	const uint64_t page = fake_random(sim->config.pages[0] - 32);
+
+	fake_remove(sim->process[0], sim_address(0) + page * PAGE_BYTES,
+		(1 + fake_random(32)) * PAGE_BYTES);
+}
+
 static void one_operation(struct sim *sim)
 {
 	static const enum sim_enable ways[] = {
@@ -114,6 +123,10 @@ static void one_operation(struct sim *sim)
 	case 9: (void)sim_dispatch(sim, CHUNK_RELEASE, first, count, &result); break;
 	case 10: (void)engine_release_space(sim->engine, fake_random(8) * CHUNK_BYTES); break;
 	case 11:
+		if (sim->config.trust_discard) {
+			give_back(sim);
+			break;
+		}
 		if (sim->config.seed % 5 == 2) {
 			change_processes(sim);
 			break;

@@ -63,7 +63,9 @@ struct fake_config {
 	_Atomic bool *abort;
 	/* One turn of the engine, for a VMM that waits until its event is read. */
 	void (*turn)(void *argument);
-	void *turn_argument;
+	/* Now and then at the beginning of a turn, when no table is half changed. */
+	void (*check)(void *argument);
+	void *sim;
 	enum fake_lie lie;
 };
 

@@ -117,20 +117,6 @@ void fake_map(uint32_t process, int memfd, uint64_t address)
 	};
 }
 
-void fake_zap(uint32_t process, uint64_t address, uint64_t size_bytes)
-{
-	const struct fake_process *target = &world.process[process];
-	const uint64_t end = address + size_bytes;
-	struct fake_place place;
-
-	for (; address < end; address += PAGE_BYTES) {
-		if (!target->is_dead && fake_find(target, address, &place))
-			zap_pte(place.pte);
-		if (fake_one_in(64))
-			fake_schedule();
-	}
-}
-
 void fake_discard(int memfd, uint64_t page)
 {
 	struct fake_memfd *target = fake_memfd_of(memfd);

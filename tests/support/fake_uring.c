@@ -12,6 +12,9 @@
 
 #include "tests/support/fake_priv.h"
 
+/* Turns at whose beginning the tables are checked: one in so many. */
+#define CHECK_IN 128u
+
 enum phase {
 	PHASE_PREPARED,
 	PHASE_SUBMITTED,
@@ -370,6 +373,8 @@ int uring_submit(struct uring *ring)
 {
 	ASSERT(ring->is_enabled);
 	ASSERT(!ring->chain_is_open);
+	if (world.config.check && fake_one_in(CHECK_IN))
+		world.config.check(world.config.sim);
 	fake_schedule();
 	for (uint32_t i = 0; i < ring->count; i++) {
 		struct operation *operation = &ring->operation[i];

@@ -36,7 +36,7 @@ static void wait_until_read(const struct fake_process *process)
 	for (uint32_t i = 0; i < world.uffd_count; i++)
 		if (world.uffd[i].process == process)
 			while (world.uffd[i].event_count > 0)
-				world.config.turn(world.config.turn_argument);
+				world.config.turn(world.config.sim);
 }
 
 static void discard_range(const struct fake_process *process, uint64_t address, uint64_t end)
@@ -63,19 +63,41 @@ static bool sends(const struct fake_process *process, uint32_t feature)
 	return false;
 }
 
+/* Where REMOVE is asked for, a zap raises it as well, and waits until it is read. */
+static void announce_removal(struct fake_process *process, uint64_t address, uint64_t end)
+{
+	if (!sends(process, UFFD_EVENT_DISCARD))
+		return;
+	post_range(process, &(struct uffd_message){
+				    .kind = UFFD_REMOVED,
+				    .fd = -1,
+				    .address = address,
+				    .end = end,
+			    });
+	wait_until_read(process);
+}
+
+void fake_zap(uint32_t process, uint64_t address, uint64_t size_bytes)
+{
+	struct fake_process *target = &world.process[process];
+	const uint64_t end = address + size_bytes;
+	struct fake_place place;
+
+	announce_removal(target, address, end);
+	for (; address < end; address += PAGE_BYTES) {
+		/* The mark of a mapped page stays as a marker, in one step. */
+		if (!target->is_dead && fake_find(target, address, &place))
+			place.pte->flags &= (uint8_t)~PTE_MAPPED;
+		if (fake_one_in(64))
+			fake_schedule();
+	}
+}
+
 void fake_remove(uint32_t process, uint64_t address, uint64_t size_bytes)
 {
 	struct fake_process *target = &world.process[process];
 
-	if (sends(target, UFFD_EVENT_DISCARD)) {
-		post_range(target, &(struct uffd_message){
-					   .kind = UFFD_REMOVED,
-					   .fd = -1,
-					   .address = address,
-					   .end = address + size_bytes,
-				   });
-		wait_until_read(target);
-	}
+	announce_removal(target, address, address + size_bytes);
 	discard_range(target, address, address + size_bytes);
 }
 
