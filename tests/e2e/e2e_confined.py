@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Targets with few rights: another uid, a seccomp filter that kills; and vmswap-run, which attaches a
-program before its first instruction."""
+"""Targets with few rights: another uid, a seccomp filter that kills; and vmswap-run, which
+attaches a program before its first instruction."""
 import vmswap_e2e
 from vmswap_e2e import UID_NOBODY, Vm, check, wait_until
 
@@ -60,11 +60,15 @@ def test_a_program_started_by_vmswap_run(rig):
     wait_until(lambda: daemon.rpc.call("vm.list")["vms"], "the VM appears")
     vm = Vm(daemon, "fresh")
     guest.pid = vm.status()["pids"][0]
-    vm.rpc.call("vm.status", vm="fresh")
 
     for _ in range(3):
         vm.run("enable")
+        vm.run("swap_out")
         guest.goes_on(1)
+    vm.run("disable")
+
+    guest.finish()
+    daemon.check_idle()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The daemon's own life: an orderly end, one daemon a socket, quiet when idle, steered by vmswapctl."""
+"""The daemon's own life: an orderly end, one daemon a socket, quiet when idle, steered by
+vmswapctl."""
 import json
 import os
 import signal

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Reads past the page cache that are in flight while their pages are staged and evicted: the disk goes
-on writing the old page. A dwell longer than the longest read is what saves them; the daemon must
-choose it by itself for a VMM with O_DIRECT files."""
+"""Reads past the page cache that are in flight while their pages are staged and evicted: the
+disk goes on writing the old page. A dwell longer than the longest read is what saves them; the
+daemon must choose it by itself for a VMM with O_DIRECT files."""
 import os
 
 import vmswap_e2e
 from vmswap_e2e import Skip, check
+from vmswap_rpc import RpcError
 
 BLKIO = "/sys/fs/cgroup/blkio"
 # 1 to 2 MiB reads then take 60 to 130 ms.
@@ -72,6 +73,26 @@ def test_reads_in_flight_survive_staging_and_eviction(rig):
     check(vm.metrics()["written_bytes"] > 0, "nothing was evicted: the hazard was not met")
     vm.run("disable")
     guest.finish()
+
+
+def test_without_a_dwell_reads_are_lost(rig):
+    """The control: the test above meets the hazard, and its guest sees the damage."""
+    daemon = rig.daemon()
+    guest = reader(rig)
+    vm = daemon.attach(guest.pid, dwell=0)
+
+    for _ in range(20):
+        if guest.bad_lines() or guest.ended:
+            break
+        # The guest ends at the first page that is wrong, perhaps in the middle of these.
+        try:
+            vm.wait_job(vm.start("enable"))
+            vm.wait_job(vm.start("swap_out"))
+        except RpcError:
+            break
+
+    check(guest.wait() == 1, "no read was lost: the hazard is not met")
+    check("expected=file" in guest.bad_lines()[0], f"{guest.bad_lines()}")
 
 
 def test_the_dwell_is_long_for_a_vmm_with_direct_io(rig):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""QEMU with devices that reach into guest memory by themselves, or take it away: a disk without page
-cache, a balloon with free page reporting that inflates and deflates during live swap."""
+"""QEMU with devices that reach into guest memory by themselves, or take it away: a disk without
+page cache, a balloon with free page reporting that inflates and deflates during live swap."""
 import vmswap_e2e
 from vmswap_e2e import MIB, check
 

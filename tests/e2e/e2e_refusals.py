@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What cannot be attached is refused with its own message, and nothing in the target has changed."""
+"""What cannot be attached is refused with its own message, and nothing in the target has
+changed."""
 import os
 import subprocess
 import sys

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A swap store that is full: what does not fit stays in RAM, the VM runs on and says so, and once there
-is space again the same command works."""
+"""A swap store that is full: what does not fit stays in RAM, the VM runs on and says so, and
+once there is space again the same command works."""
 import os
 import shutil
 import subprocess
@@ -66,16 +66,22 @@ def small_filesystem(rig, mib):
     return folder
 
 
-def test_a_full_file_system_and_space_again(rig):
-    folder = small_filesystem(rig, 256)
-    free = shutil.disk_usage(folder).free
+def fill_up(folder, left_mib):
+    """Somebody else takes the space. Returns the file that has it."""
     filler = os.path.join(folder, "filler")
     with open(filler, "wb") as file:
-        os.posix_fallocate(file.fileno(), 0, free - 40 * MIB)
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(folder).free - left_mib * MIB)
+    return filler
+
+
+def test_a_full_file_system_and_space_again(rig):
+    folder = small_filesystem(rig, 400)
     daemon = rig.daemon("--swap-dir", folder)
     guest = guest_of(rig)
     vm = daemon.attach(guest.pid)
-    out_until_full(vm)
+    filler = fill_up(folder, 24)
+    for _ in range(4):
+        out_until_full(vm)
     check_runs_on(vm, guest, "failed")
 
     os.unlink(filler)

@@ -54,7 +54,7 @@ Test(sim_faults, more_faults_than_can_be_parked_are_all_served)
 	fake_config()->failure_in[FAKE_RESOLVE] = 1;
 	fake_config()->failure_way[FAKE_RESOLVE] = 1;
 
-	for (uint64_t page = PAGES; page < PAGES + 90; page++)
+	for (uint64_t page = PAGES; page < PAGES + 80; page++)
 		cr_assert_not(fake_touch(0, address_of(page), true));
 	for (uint32_t i = 0; i < 20; i++) {
 		sim_idle(&sim, 10);
@@ -62,6 +62,10 @@ Test(sim_faults, more_faults_than_can_be_parked_are_all_served)
 		fake_run(400);
 	}
 	cr_assert_eq(sim.engine->shard[0].parked.count, PARKED_MAX);
+	/* These find no room. */
+	for (uint64_t page = PAGES + 80; page < PAGES + 90; page++)
+		cr_assert_not(fake_touch(0, address_of(page), true));
+	sim_idle(&sim, 10);
 	fake_config()->failure_in[FAKE_RESOLVE] = 0;
 	sim_settle_guests(&sim);
 
@@ -271,6 +275,27 @@ Test(sim_faults, a_child_that_outlives_its_parent_goes_with_the_VM)
 	sim_leave(&sim, 0);
 	fake_kill(child);
 	sim_abandon(&sim);
+}
+
+/* Of few pages, slot 0 among theirs, so that any mistake about whose slot it is shows. */
+Test(sim_faults, a_page_touched_while_it_is_written_stays_in_RAM)
+{
+	struct sim_config config = quiet(1);
+
+	config.pages[0] = 6;
+	config.threads = 3;
+	config.verify_clean = false;
+	config.world.delay = 6;
+	sim_open(&config, &sim);
+
+	for (uint32_t cycle = 0; cycle < 300; cycle++) {
+		(void)sim_out(&sim);
+		sim_idle(&sim, 5);
+	}
+
+	cr_assert_gt(sim_stat(&sim, STAT_faults_staged), 100);
+	sim_read_all(&sim);
+	sim_close(&sim);
 }
 
 Test(sim_faults, a_fault_on_a_page_being_punched_waits_for_the_punch)

@@ -22,9 +22,9 @@
 
 /* Kinds of operations that may fail. */
 enum fake_failure {
-	FAKE_READ,  /* EIO, short, or wrong content this once */
-	FAKE_WRITE, /* EIO, ENOSPC, short */
-	FAKE_PUNCH, /* EIO without effect, zeroed in place as a held huge folio, chain cancelled */
+	FAKE_READ,    /* EIO, short, or wrong content this once */
+	FAKE_WRITE,   /* EIO, ENOSPC, short */
+	FAKE_PUNCH,   /* EIO without effect, zeroed in place as a held huge folio */
 	FAKE_RESOLVE, /* EAGAIN, ENOMEM, part of the range done */
 	FAKE_SEEK,    /* EIO of guest_next_data(), EAGAIN of guest_cached() */
 	FAKE_ROT,     /* a write that says all is well and is not */

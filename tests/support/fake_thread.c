@@ -11,7 +11,7 @@
 /* Stamps a page: a torn or half-filled page has different ones. */
 #define STAMPS 8u
 /* Scheduling points after which a thread that waits is lost. */
-#define WAIT_MAX 400000u
+#define WAIT_MAX 40000u
 
 static uint64_t *stamp(const struct fake_memfd *memfd, uint64_t page, uint32_t i)
 {

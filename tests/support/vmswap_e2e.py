@@ -4,38 +4,22 @@ and checks. A test file ends with `vmswap_e2e.main(globals())`: each function te
 a Rig, which ends every process it started and removes its folder, however the test ends.
 
 A guest that prints BAD, ends, or is silent for too long fails whatever waits for it.
-"""
-import ctypes
-import json
-import os
-import re
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-import traceback
+"""import ctypes import json import os import re import shutil import signal import subprocess
+import sys import tempfile import threading import time import traceback
 
 from vmswap_rpc import Rpc, RpcError
 
-TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-BUILD = os.environ.get("VMSWAP_BUILD", os.path.join(TOP, "build", "release"))
-# Silence that counts as a failure: a guest prints every second or round; machines may be loaded.
-SILENCE_S = 30
-PAGE = 4096
-MIB = 1 << 20
-UID_NOBODY = 65534
-SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
-# What a guest kernel prints when it is unhappy.
-COMPLAINT = re.compile(
-    r"BUG:|Oops|Call Trace|hung task|blocked for more than|soft lockup|rcu:.*stall|I/O error"
-    r"|Kernel panic|unable to handle|general protection|Machine check|mce:|FAILED|\bWARNING:")
-
+TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")) BUILD =
+os.environ.get("VMSWAP_BUILD", os.path.join(TOP, "build", "release")) # Silence that counts as a
+failure: a guest prints every second or round; machines may be loaded. SILENCE_S = 30 PAGE = 4096
+MIB = 1 << 20 UID_NOBODY = 65534 SANDBOX =
+"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny" # What a guest kernel
+prints when it is unhappy. COMPLAINT = re.compile( r"BUG:|Oops|Call Trace|hung task|blocked for
+more than|soft lockup|rcu:.*stall|I/O error" r"|Kernel panic|unable to handle|general
+protection|Machine check|mce:|FAILED|\bWARNING:")
 
 class Skip(Exception):
-    """The machine lacks something: exit 77."""
+"""The machine lacks something: exit 77."""
 
 
 class Failure(AssertionError):
@@ -78,7 +62,7 @@ class Console:
         self.ended = False
         self.process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            **options)
+            start_new_session=True, **options)
         self.pid = self.process.pid
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -140,7 +124,7 @@ class Console:
         self.process.stdin.flush()
 
     def signal(self, number):
-        self.process.send_signal(number)
+        os.kill(self.pid, number)
 
     def wait(self, timeout_s=60):
         """The exit status."""
@@ -152,10 +136,13 @@ class Console:
         return status
 
     def end(self):
-        if self.process.poll() is None:
-            self.process.kill()
+        """Kills what is left, children included: they hold the other end of the console."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
         self.process.wait()
-        self.reader.join()
+        self.reader.join(10)
         self.process.stdin.close()
         self.process.stdout.close()
 
@@ -365,7 +352,7 @@ class Daemon(Console):
 
     def check_idle(self):
         """Nothing is attached and nothing of what was is left."""
-        check(self.rpc.call("vm.list")["vms"] == [], "a VM is left")
+        wait_until(lambda: self.rpc.call("vm.list")["vms"] == [], "no VM is left", 10)
         wait_until(lambda: len(self.open_fds()) <= len(self.idle_fds),
                    lambda: f"descriptors at first: {self.idle_fds}, now: {self.open_fds()}", 10)
         wait_until(lambda: self.used_bytes() == 0, "no slot is in use")
