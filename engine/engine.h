@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/dispatch.h"
 #include "engine/limits.h"
 #include "engine/stats.h"
 #include "io/swapfile.h"
@@ -92,68 +93,6 @@ uint32_t vm_process_count(const struct vm *vm);
 int vm_register(struct vm *vm);
 int vm_unregister(struct vm *vm);
 bool vm_is_registered(const struct vm *vm);
-
-/* What is to be done with a chunk; one operation a command. */
-enum chunk_op {
-	CHUNK_STAGE,   /* RAM pages become staged, unsettled; the zap must follow */
-	CHUNK_UNSTAGE, /* @bits: pages a zap did not reach become resident again; before settling */
-	CHUNK_SETTLE,  /* @bits: clean by mark; decides which slots are valid, starts the dwell */
-	CHUNK_TRIM,    /* drop zero and clean staged pages */
-	CHUNK_OUT,     /* as trim, and write what is left, then drop it */
-	CHUNK_IN,      /* bring swapped pages back into RAM */
-	CHUNK_RELEASE, /* staged pages become resident; slots are freed: before unregistering */
-	CHUNK_FORGET,  /* every page becomes empty, every slot free: nobody maps the memory any more
-			*/
-};
-
-/* Sum over the chunks of one dispatch. */
-struct dispatch_result {
-	uint64_t chunks;
-	uint64_t pages;		/* staged / dropped / written and dropped / brought in */
-	uint64_t zero_pages;	/* of these, dropped because all zero */
-	uint64_t clean_pages;	/* of these, dropped without a write */
-	uint64_t left_pages;	/* wanted to move but stayed: touched, store full, error */
-	uint64_t bytes;		/* written or read */
-	uint64_t next_ready_ns; /* earliest moment a refused dwell ends (clock_ns()); 0: none
-				   refused */
-	int error; /* first -errno a chunk met: -EIO, -ENOSPC…; pages stay where they are */
-};
-
-/* Progress that other threads may read while a dispatch runs; @abort may be set by any thread. */
-struct dispatch_control {
-	_Atomic bool abort;
-	_Atomic uint64_t chunks_done;
-	_Atomic uint64_t pages_done;
-};
-
-/*
- * Runs @op over the chunks [first, first + count) that may have work, in order, on the shards that
- * own them, a bounded number at a time, and waits for them. After an abort the chunks already
- * handed out end, the rest is left. @bits holds CHUNK_PAGES bits a chunk of the range for
- * CHUNK_UNSTAGE and CHUNK_SETTLE (there NULL: no marks, the digest decides), else NULL. @control
- * may be NULL. 0 (errors of single pages are in ret_result), -ECANCELED after an abort.
- */
-int vm_dispatch(struct vm *vm, enum chunk_op op, uint32_t first, uint32_t count,
-	const uint64_t *bits, struct dispatch_control *control, struct dispatch_result *ret_result);
-
-/*
- * The next run of chunks at or after @first, at most @max long, whose pages lie in one stripe and
- * one region and which may have RAM pages: what one zap covers. 0, or -ENXIO when there is none.
- */
-int vm_next_piece(
-	struct vm *vm, uint32_t first, uint32_t max, uint32_t *ret_first, uint32_t *ret_count);
-/* Where a run of chunks of one region lies in @process: 0 or -ENOENT (not mapped there). */
-int vm_piece_address(const struct vm *vm, uint32_t process, uint32_t first, uint32_t count,
-	uint64_t *ret_address, uint64_t *ret_size_bytes);
-/*
- * Write marks of a piece, read after its zap: what CHUNK_SETTLE takes. -ENOTSUP: use digests
- * (several processes, or a kernel without asynchronous marks).
- */
-int vm_scan_piece(struct vm *vm, uint32_t first, uint32_t count, uint64_t *ret_marked);
-/* Pages of a piece that some process still maps, after its zap. */
-int vm_scan_present_piece(struct vm *vm, uint32_t first, uint32_t count, uint64_t *ret_present);
-/* The zap without injection (design.md 3): all processes of the VM. Not exhaustive. -errno. */
-int vm_pageout_piece(struct vm *vm, uint32_t first, uint32_t count);
 
 /* Space of freed slots goes back to the file system, at most @max_bytes now. Returns bytes given
  * back. */

@@ -4,7 +4,7 @@
  *
  *   REMOVE  asked for with trust_discard only. A swapped page's slot is freed and the next touch
  *           reads zeros; a page in RAM needs nothing (a touch of a hole says MISSING). Zaps of our
- *           own raise it too: a chunk between stage and settle is being zapped, and keeps its slots.
+ *           own raise it too: a chunk between stage and settle is zapped, and keeps its slots.
  *   UNMAP   the pages have no address there any more.
  *   REMAP   they have another one.
  *   FORK    the child gets a descriptor of its own and is served as its parent is, until the VM is

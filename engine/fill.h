@@ -5,9 +5,10 @@
  * never makes a fault wait for a buffer.
  *
  *   begin      SWAPPED → READING, read submitted
- *   read done  digests checked; wrong or failed: read again, page by page in the end; lost: POISONED
- *   copy       COPY, atomic; then READING → RESIDENT. In steps of FAULT_READ_PAGES, so that no fault
- *              waits behind 512 KiB of copies; EAGAIN is tried again in the next turn
+ *   read done  digests checked; wrong or failed: read again, page by page in the end;
+ *              lost: POISONED
+ *   copy       COPY, atomic; then READING → RESIDENT. In steps of FAULT_READ_PAGES, so that no
+ *              fault waits behind 512 KiB of copies; EAGAIN is tried again in the next turn
  *   stuck      the page cache still holds something: the content is put there through the alias,
  *              which no process can see as every mapping traps, then CONTINUE
  */

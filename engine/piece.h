@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where runs of chunks lie: in which region, stripe and shard, and at which address of a process. */
+/* Where runs of chunks lie: in which region, stripe and shard, at which address of a process. */
 #ifndef VMSWAP_ENGINE_PIECE_H
 #define VMSWAP_ENGINE_PIECE_H
 

@@ -26,6 +26,14 @@ static void arm(struct shard *shard, struct served *served)
 	served->is_polled = true;
 }
 
+static void unpoll(struct shard *shard, const struct served *served)
+{
+	const uint32_t index = index_of(shard, served);
+
+	uring_poll_cancel(
+		shard->ring, token_make(TOKEN_UNPOLL, 0, index), token_make(TOKEN_UFFD, 0, index));
+}
+
 static struct served *find_free(struct shard *shard)
 {
 	for (uint32_t i = 0; i < SERVED_MAX; i++) {
@@ -86,8 +94,7 @@ static void begin_leaving(struct shard *shard, struct served *served, struct com
 	served->leaving = command;
 	served->is_readable = false;
 	park_forget(shard, served);
-	uring_poll_cancel(shard->ring, token_make(TOKEN_IGNORED, 0, 0),
-		token_make(TOKEN_UFFD, 0, index_of(shard, served)));
+	unpoll(shard, served);
 }
 
 static void forget(struct shard *shard, struct served *served)
@@ -214,6 +221,17 @@ void served_poll_done(struct shard *shard, uint32_t index, int32_t result, bool 
 	served->is_polled = false;
 	if (!served->leaving && result >= 0)
 		arm(shard, served);
+}
+
+void served_unpoll_done(struct shard *shard, uint32_t index, int32_t result)
+{
+	const struct served *served = &shard->served[index];
+
+	shard_assert_owner(shard);
+	ASSERT(index < SERVED_MAX);
+	/* Ends: what was in the way has been reported by now, and a leaving one is not armed again. */
+	if (result < 0 && served->vm && served->leaving && served->is_polled)
+		unpoll(shard, served);
 }
 
 struct served *served_of_page(const struct shard *shard, struct vm *vm, uint64_t page)

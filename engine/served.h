@@ -24,6 +24,11 @@ void served_reap_children(struct shard *shard, struct vm *vm);
 void served_forget_children(struct shard *shard, struct vm *vm);
 /* The poll of served @index reported @result. */
 void served_poll_done(struct shard *shard, uint32_t index, int32_t result, bool has_more);
+/*
+ * The cancellation of its poll ended with @result. An event that is being reported makes the kernel
+ * refuse it (-EALREADY), and the poll goes on: it is cancelled again.
+ */
+void served_unpoll_done(struct shard *shard, uint32_t index, int32_t result);
 /* One whose process maps @page, children last; NULL when there is none. */
 struct served *served_of_page(const struct shard *shard, struct vm *vm, uint64_t page);
 

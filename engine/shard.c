@@ -157,7 +157,7 @@ static void handle_done(struct shard *shard, const struct uring_done *done)
 		break;
 	case TOKEN_PUNCH: task_punch_done(shard, index, done->result); break;
 	case TOKEN_SPACE: space_done(shard); break;
-	case TOKEN_IGNORED: break;
+	case TOKEN_UNPOLL: served_unpoll_done(shard, index, done->result); break;
 	default: UNREACHABLE();
 	}
 }

@@ -42,7 +42,7 @@ enum token_kind {
 	TOKEN_WRITE,	/* index: task; tag: first page of the run in the chunk */
 	TOKEN_PUNCH,	/* index: task */
 	TOKEN_SPACE,	/* the space of a slot group is given back */
-	TOKEN_IGNORED,	/* of a cancellation */
+	TOKEN_UNPOLL,	/* index: served whose poll is cancelled */
 };
 
 /* A process's descriptor as this shard serves it. */

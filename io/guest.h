@@ -28,8 +28,8 @@ int guest_next_data(
 
 /*
  * Which of the first @pages (≤ CHUNK_PAGES) pages at @alias the page cache holds: bit i set in
- * @ret_cached, others cleared. A page that the host has swapped out counts as not held. Waits for no
- * lock of the file: for shard threads, where guest_next_data() would wait for a punch. -errno.
+ * @ret_cached, others cleared. A page that the host has swapped out counts as not held. Waits for
+ * no lock of the file: for shard threads, where guest_next_data() would wait for a punch. -errno.
  */
 int guest_cached(const uint8_t *alias, uint32_t pages, uint64_t *ret_cached);
 

@@ -124,8 +124,8 @@ int uffd_unregister(int fd, uint64_t address, uint64_t size_bytes)
 	ASSERT(address % PAGE_BYTES == 0);
 	result = errno_of(ioctl(fd, UFFDIO_UNREGISTER, &range));
 	/*
-	 * The kernel (6.18) wakes the range before it clears the write marks and the registration: a
-	 * fault taken in between queues itself behind that wake, and would sleep for ever.
+	 * The kernel (6.18) wakes the range before it clears the write marks and the registration:
+	 * a fault taken in between queues itself behind that wake, and would sleep for ever.
 	 */
 	(void)uffd_wake(fd, address, size_bytes);
 	return result;

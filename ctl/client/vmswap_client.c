@@ -53,11 +53,12 @@ __attribute__((format(printf, 3, 4))) static int fail(
 	va_list arguments;
 
 	ASSERT(code < 0);
-	if (!error)
-		return code;
-	error->code = code;
 	va_start(arguments, format);
-	(void)vsnprintf(error->text, sizeof(error->text), format, arguments);
+	if (error) {
+		error->code = code;
+		/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): lost when inlined */
+		(void)vsnprintf(error->text, sizeof(error->text), format, arguments);
+	}
 	va_end(arguments);
 	return code;
 }

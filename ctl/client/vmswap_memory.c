@@ -34,6 +34,23 @@ static bool flags_say_registered(const char *line)
 	return strstr(line, " um") || strstr(line, " uw") || strstr(line, " ui");
 }
 
+/* "START-END …": the line that begins a VMA. */
+static bool is_header(const char *line, uint64_t *ret_start, uint64_t *ret_end)
+{
+	char *dash, *space;
+	const uint64_t start = strtoull(line, &dash, 16);
+	uint64_t end;
+
+	if (dash == line || *dash != '-')
+		return false;
+	end = strtoull(dash + 1, &space, 16);
+	if (*space != ' ')
+		return false;
+	*ret_start = start;
+	*ret_end = end;
+	return true;
+}
+
 int memory_is_registered(uint64_t address, uint64_t size_bytes)
 {
 	CLEANUP_FILE FILE *file = fopen("/proc/self/smaps", "re");
@@ -43,9 +60,9 @@ int memory_is_registered(uint64_t address, uint64_t size_bytes)
 	if (!file)
 		return -errno;
 	while (fgets(line, sizeof(line), file)) {
-		unsigned long start, end;
+		uint64_t start, end;
 
-		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+		if (is_header(line, &start, &end))
 			is_inside = start < address + size_bytes && end > address;
 		else if (is_inside && strncmp(line, "VmFlags:", 8) == 0 &&
 			 flags_say_registered(line))

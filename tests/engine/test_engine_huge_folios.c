@@ -74,7 +74,7 @@ int main(void)
 		rig_dispatch(&rig, CHUNK_OUT, &result);
 		CHECK(result.error == 0);
 		CHECK(fstat(rig.guest.memfd, &held) == 0);
-		/* the working set and what was touched meanwhile may be back, the rest is not in RAM */
+		/* the working set may be back; the rest is not in RAM */
 		CHECK((uint64_t)held.st_blocks * 512 < PAGES * PAGE_BYTES * 3 / 4);
 		if (cycle == 3)
 			rig_disable(&rig);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rule 1b and the checkers: what the order stage, zap, scan, settle protects from. Each wrong order is
- * done on purpose, with clean pages trusted by mark; the guest must see its writes lost. Should one of
- * these runs end without a bad page, the rule would not be needed, or the checkers would not check.
- * (Scanning before the zap is tried in the simulation, where the race can be made to happen.)
+ * Rule 1b and the checkers: what the order stage, zap, scan, settle protects from. Each wrong
+ * order is done on purpose, with clean pages trusted by mark; the guest must see its writes lost.
+ * Should one of these runs end without loss, the rule would not be needed, or the checkers would
+ * not check. (Scanning before the zap is tried in the simulation, where the race can be made.)
  */
 #include "queue/base/clock.h"
 #include "tests/support/engine_rig.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CONTINUE maps the page that is in the page cache: what the alias writes, the VMM's mapping shows.
  */
+#include "kernel_fault.h"
 #include "kernel_test.h"
 
 int main(void)

@@ -4,6 +4,7 @@
  * set arms the mark again, and the next scan takes the page for clean. CONTINUE without it drops a
  * mark.
  */
+#include "kernel_marks.h"
 #include "kernel_test.h"
 
 int main(void)

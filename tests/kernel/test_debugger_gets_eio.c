@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
+#include "kernel_fault.h"
 #include "kernel_test.h"
 
 static struct machine machine;

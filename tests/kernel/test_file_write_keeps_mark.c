@@ -3,6 +3,7 @@
  * Why every mapper must be attached: pwrite(2) on the memfd and a write through another mapping
  * change the page and leave the mark.
  */
+#include "kernel_marks.h"
 #include "kernel_test.h"
 
 int main(void)

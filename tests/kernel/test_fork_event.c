@@ -3,6 +3,7 @@
  */
 #include <sys/wait.h>
 
+#include "kernel_fault.h"
 #include "kernel_test.h"
 
 static int release[2];

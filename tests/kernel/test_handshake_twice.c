@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* UFFDIO_API is once a descriptor: the second says EINVAL, and the first one's registration stays.
  */
+#include "kernel_fault.h"
 #include "kernel_test.h"
 
 int main(void)

@@ -3,6 +3,7 @@
  * With a copy of the descriptor kept, a fault that a dead reader took waits on, and is not to be
  * read again; WAKE makes the thread fault anew, and whoever has the copy serves it.
  */
+#include "kernel_fault.h"
 #include "kernel_test.h"
 
 int main(void)

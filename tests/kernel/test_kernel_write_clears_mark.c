@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A write by the kernel (read(2) into the page) clears the mark of exactly the pages it touches. */
+#include "kernel_marks.h"
 #include "kernel_test.h"
 
 int main(void)

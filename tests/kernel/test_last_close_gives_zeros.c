@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Why the VMM keeps a copy: when the last descriptor closes, a waiting fault gets a page of zeros.
  */
+#include "kernel_fault.h"
 #include "kernel_test.h"
 
 int main(void)

@@ -4,6 +4,8 @@
  * was written, and PAGEMAP_SCAN (SWAPPED, not WRITTEN) tells the two apart. A second zap and a
  * punch keep it.
  */
+#include "kernel_fault.h"
+#include "kernel_marks.h"
 #include "kernel_test.h"
 
 int main(void)

@@ -4,6 +4,7 @@
  * never sees what it read. A registered io_uring buffer is the pin, so no timing is involved. As
  * long as the page is only zapped, nothing is lost.
  */
+#include "kernel_fault.h"
 #include "kernel_test.h"
 
 #include "io/uring.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A punched page says MISSING when touched; COPY fills it and the waiting write lands on top. */
+#include "kernel_fault.h"
 #include "kernel_test.h"
 
 int main(void)

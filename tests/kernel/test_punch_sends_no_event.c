@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fallocate(PUNCH_HOLE) sends no REMOVE, neither the daemon's nor the VMM's own, also when asked
  * for. */
+#include "kernel_fault.h"
+#include "kernel_marks.h"
 #include "kernel_test.h"
 
 int main(void)

@@ -3,6 +3,7 @@
  * mremap of registered memory sends REMAP, then UNMAP for the range it left; the call waits for
  * both to be read. The new address is registered.
  */
+#include "kernel_fault.h"
 #include "kernel_test.h"
 
 static uint8_t *target;

@@ -4,6 +4,7 @@
  * resolving calls of that userfaultfd say EAGAIN until then. The event of MADV_DONTNEED on a shared
  * mapping does not mean that the data is gone.
  */
+#include "kernel_fault.h"
 #include "kernel_test.h"
 
 static void run_discard(struct background *background)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* munmap of registered memory sends UNMAP with its bounds, and waits until it is read. */
+#include "kernel_fault.h"
 #include "kernel_test.h"
 
 static void run_unmap(struct background *background)

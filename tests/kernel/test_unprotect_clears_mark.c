@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* WRITEPROTECT(0) removes the marks of zapped and punched pages: what detach relies on. */
+#include "kernel_marks.h"
 #include "kernel_test.h"
 
 int main(void)

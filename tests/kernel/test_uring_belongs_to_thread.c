@@ -6,6 +6,7 @@
  */
 #include <sched.h>
 
+#include "kernel_fault.h"
 #include "kernel_test.h"
 
 #include "io/uring.h"

@@ -3,6 +3,7 @@
  * One multishot poll of an io_uring (SINGLE_ISSUER, DEFER_TASKRUN) reports each new fault of a
  * userfaultfd; cancelling it gives its last result, without URING_MORE.
  */
+#include "kernel_fault.h"
 #include "kernel_test.h"
 
 #include "io/uring.h"

@@ -6,6 +6,7 @@
  */
 #include <sys/stat.h>
 
+#include "kernel_marks.h"
 #include "kernel_test.h"
 
 #include "io/uring.h"

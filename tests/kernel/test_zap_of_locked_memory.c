@@ -2,6 +2,7 @@
 /* A locked mapping refuses MADV_DONTNEED (EINVAL) and obeys MADV_DONTNEED_LOCKED. */
 #include <sys/syscall.h>
 
+#include "kernel_marks.h"
 #include "kernel_test.h"
 
 int main(void)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* MADV_DONTNEED_LOCKED on a shared mapping unmaps, keeps the content, and the next touch says
  * MINOR. */
+#include "kernel_fault.h"
+#include "kernel_marks.h"
 #include "kernel_test.h"
 
 int main(void)

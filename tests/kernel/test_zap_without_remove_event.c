@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Without EVENT_REMOVE the zap waits for nobody and sends nothing. */
+#include "kernel_fault.h"
+#include "kernel_marks.h"
 #include "kernel_test.h"
 
 int main(void)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ZEROPAGE works on shmem: a hole reads as zeros afterwards and is in the page cache. */
+#include "kernel_fault.h"
 #include "kernel_test.h"
 
 int main(void)

@@ -96,7 +96,7 @@ static void fill(struct toy *toy)
 			words[word] = filler((uint32_t)address, word);
 		words[1] = (uint32_t)address;
 	}
-	memcpy(toy->memory, guest_code, (size_t)(guest_code_end - guest_code));
+	memcpy(toy->memory, guest_code, (uintptr_t)guest_code_end - (uintptr_t)guest_code);
 }
 
 static bool page_is_right(const struct toy *toy, uint32_t address, uint32_t round)

@@ -1,25 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the end-to-end tests share: a daemon on a socket of its own, guests whose consoles are watched,
-and checks. A test file ends with `vmswap_e2e.main(globals())`: each function test_* is a test; it gets
-a Rig, which ends every process it started and removes its folder, however the test ends.
+"""What the end-to-end tests share: a daemon on a socket of its own, guests whose consoles are
+watched, and checks. A test file ends with `vmswap_e2e.main(globals())`: each function test_* is a
+test; it gets a Rig, which ends every process it started and removes its folder, however it ends.
 
 A guest that prints BAD, ends, or is silent for too long fails whatever waits for it.
-"""import ctypes import json import os import re import shutil import signal import subprocess
-import sys import tempfile import threading import time import traceback
+"""
+import ctypes
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
 
 from vmswap_rpc import Rpc, RpcError
 
-TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")) BUILD =
-os.environ.get("VMSWAP_BUILD", os.path.join(TOP, "build", "release")) # Silence that counts as a
-failure: a guest prints every second or round; machines may be loaded. SILENCE_S = 30 PAGE = 4096
-MIB = 1 << 20 UID_NOBODY = 65534 SANDBOX =
-"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny" # What a guest kernel
-prints when it is unhappy. COMPLAINT = re.compile( r"BUG:|Oops|Call Trace|hung task|blocked for
-more than|soft lockup|rcu:.*stall|I/O error" r"|Kernel panic|unable to handle|general
-protection|Machine check|mce:|FAILED|\bWARNING:")
+TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+BUILD = os.environ.get("VMSWAP_BUILD", os.path.join(TOP, "build", "release"))
+# Silence that counts as a failure: a guest prints every second or round; machines may be loaded.
+SILENCE_S = 30
+PAGE = 4096
+MIB = 1 << 20
+UID_NOBODY = 65534
+SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+# What a guest kernel prints when it is unhappy.
+COMPLAINT = re.compile(
+    r"BUG:|Oops|Call Trace|hung task|blocked for more than|soft lockup|rcu:.*stall|I/O error"
+    r"|Kernel panic|unable to handle|general protection|Machine check|mce:|FAILED|\bWARNING:")
+
 
 class Skip(Exception):
-"""The machine lacks something: exit 77."""
+    """The machine lacks something: exit 77."""
 
 
 class Failure(AssertionError):

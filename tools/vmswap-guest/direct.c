@@ -56,12 +56,10 @@ static int make_file(const char *path)
 {
 	CLEANUP_FD int fd =
 		errno_of(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR));
-	CLEANUP_FREE uint64_t *words = malloc(PAGE_BYTES);
+	uint64_t words[PATTERN_WORDS];
 
 	if (fd < 0)
 		return fd;
-	if (!words)
-		return -ENOMEM;
 	for (uint64_t page = 0; page < FILE_PAGES; page++) {
 		int rc;
 

@@ -166,7 +166,9 @@ static void read_settings(void)
 	FILE *file = fopen("/proc/cmdline", "re");
 	char *word, *rest = line;
 
-	if (!file || !fgets(line, sizeof(line), file))
+	if (!file)
+		give_up("no command line");
+	if (!fgets(line, sizeof(line), file))
 		give_up("no command line");
 	(void)fclose(file);
 	while ((word = strtok_r(rest, " \n", &rest)))
