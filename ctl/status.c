@@ -9,7 +9,6 @@
 #include "queue/base/err.h"
 
 /* The page table: one word a page, of memory only where the guest has pages. */
-#define PAGE_WORD_BYTES ((json_int_t)sizeof(uint64_t))
 
 json_t *status_pids_json(const struct record *record)
 {
@@ -122,7 +121,7 @@ json_t *status_json(const struct record *record, uint32_t shard_count)
 	read_stats(record, &stats);
 	return json_pack(
 		"{s:s, s:s, s:o, s:I, s:i, s:i, s:o, s:o, s:{s:I}, s:o, s:o, s:I, s:s, s:o, "
-		"s:s?}",
+		"s:I, s:s?}",
 		"vm", record->name, "state", state_name(record->state), "pids",
 		status_pids_json(record), "pages", (json_int_t)stats.pages, "page_size",
 		(int)PAGE_BYTES, "shards", (int)shard_count, "metrics", metrics_json(&stats),
@@ -130,7 +129,8 @@ json_t *status_json(const struct record *record, uint32_t shard_count)
 		(json_int_t)record->stopped_us, "fault_latency_us", latencies_json(&stats),
 		"mappers", all_mappers_json(record), "dwell_ms", (json_int_t)record->dwell_ms,
 		"zap", status_zap_name(record), "job",
-		record->running ? job_json(record->running) : json_null(), "failure",
+		record->running ? job_json(record->running) : json_null(), "metadata_bytes",
+		(json_int_t)(record->vm ? vm_metadata_bytes(record->vm) : 0), "failure",
 		record->failure[0] != '\0' ? record->failure : NULL);
 }
 
@@ -147,10 +147,11 @@ json_t *status_brief_json(const struct record *record)
 json_t *status_attached_json(const struct record *record)
 {
 	ASSERT(record->vm != NULL);
-	return json_pack("{s:s, s:o, s:I, s:i, s:I, s:I, s:s, s:o, s:I}", "vm", record->name,
+	return json_pack("{s:s, s:o, s:I, s:i, s:I, s:I, s:s, s:o, s:I, s:I}", "vm", record->name,
 		"pids", status_pids_json(record), "pages", (json_int_t)vm_pages(record->vm),
 		"regions", (int)record->region_count, "stopped_us", (json_int_t)record->stopped_us,
 		"dwell_ms", (json_int_t)record->dwell_ms, "zap", status_zap_name(record), "mappers",
 		all_mappers_json(record), "metadata_bytes",
-		(json_int_t)vm_pages(record->vm) * PAGE_WORD_BYTES);
+		(json_int_t)vm_metadata_bytes(record->vm), "metadata_max_bytes",
+		(json_int_t)vm_metadata_max_bytes(record->vm));
 }

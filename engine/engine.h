@@ -63,6 +63,9 @@ void vm_free(struct vm *vm);
 
 uint64_t vm_pages(const struct vm *vm);
 uint32_t vm_chunk_count(const struct vm *vm);
+/* Bytes of page tables that exist now, and when every page is out. Any thread. */
+uint64_t vm_metadata_bytes(const struct vm *vm);
+uint64_t vm_metadata_max_bytes(const struct vm *vm);
 void vm_set_dwell(struct vm *vm, uint32_t dwell_ms);
 
 /* A process that maps the VM's memory. */

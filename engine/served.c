@@ -229,7 +229,7 @@ void served_unpoll_done(struct shard *shard, uint32_t index, int32_t result)
 
 	shard_assert_owner(shard);
 	ASSERT(index < SERVED_MAX);
-	/* Ends: what was in the way has been reported by now, and a leaving one is not armed again. */
+	/* Ends: what was in the way is reported by now, and a leaving one is not armed again. */
 	if (result < 0 && served->vm && served->leaving && served->is_polled)
 		unpoll(shard, served);
 }

@@ -71,8 +71,8 @@ void task_begin(struct shard *shard, struct command *command)
 }
 
 /*
- * Faults come before bulk work: while fault reads are under way, one bulk operation of this shard
- * at a time may be at the disk. A completion of either kind wakes the shard and lets the next one go.
+ * Faults come before bulk work: while fault reads are under way, one bulk operation of the shard at
+ * a time may be at the disk. A completion of either kind wakes the shard and lets the next one go.
  */
 static bool must_wait_for_faults(const struct shard *shard)
 {

@@ -193,6 +193,31 @@ uint32_t vm_chunk_count(const struct vm *vm)
 	return vm->chunk_count;
 }
 
+/* The tables are sparse memfds: what was never written does not exist. */
+uint64_t vm_metadata_bytes(const struct vm *vm)
+{
+	const int fds[] = {
+		vm->table.words_memory.fd,
+		vm->table.digests_memory.fd,
+		vm->table.chunks_memory.fd,
+	};
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		uint64_t bytes;
+
+		if (guest_cached_bytes(fds[i], &bytes) == 0)
+			sum += bytes;
+	}
+	return sum;
+}
+
+uint64_t vm_metadata_max_bytes(const struct vm *vm)
+{
+	return vm->table.words_memory.size_bytes + vm->table.digests_memory.size_bytes +
+	       vm->table.chunks_memory.size_bytes;
+}
+
 void vm_set_dwell(struct vm *vm, uint32_t dwell_ms)
 {
 	atomic_store_explicit(&vm->dwell_ms, dwell_ms, memory_order_relaxed);

@@ -53,6 +53,7 @@ static void print_attached(const json_t *result)
 	CLEANUP_FREE char *pids = status_pids(json_object_get(result, "pids"));
 	char size[UNITS_BYTES];
 	char metadata[UNITS_BYTES];
+	char metadata_max[UNITS_BYTES];
 	char stopped[UNITS_BYTES];
 	char name[256];
 
@@ -60,10 +61,12 @@ static void print_attached(const json_t *result)
 	(void)printf("%s attached: pids %s, %s in %" PRIu64 " regions\n", table_harmless(name),
 		pids ? pids : "", units_size(size, status_number(result, "pages") * PAGE_BYTES),
 		status_number(result, "regions"));
-	(void)printf("stopped for %s, zap %s, dwell %" PRIu64 " ms, metadata %s\n",
+	(void)printf("stopped for %s, zap %s, dwell %" PRIu64
+		     " ms, page tables %s (%s when all is out)\n",
 		units_time_us(stopped, (double)status_number(result, "stopped_us")),
 		status_text(result, "zap"), status_number(result, "dwell_ms"),
-		units_size(metadata, status_number(result, "metadata_bytes")));
+		units_size(metadata, status_number(result, "metadata_bytes")),
+		units_size(metadata_max, status_number(result, "metadata_max_bytes")));
 }
 
 enum status verb_attach(struct invocation *invocation)
