@@ -8,8 +8,6 @@
 #include "queue/base/bits.h"
 #include "queue/base/err.h"
 
-/* The page table: one word a page, of memory only where the guest has pages. */
-
 json_t *status_pids_json(const struct record *record)
 {
 	json_t *pids = json_array();
