@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A process that maps guest memory and touches it on request only: a VMM or a late vhost-user
+back-end for tests.
+
+  mapper.py own MIB    makes the memory and fills it
+  mapper.py join PID   maps the memory of another one
+
+Lines on stdin: `check` verifies every page, `write` gives every page new content, `unmap` lets go.
+The generation is told with the command: `check 3`.
+"""
+import mmap
+import os
+import sys
+
+PAGE = 4096
+
+
+def content(page, generation):
+    return bytes([(page * 31 + generation * 7) % 255 + 1]) * PAGE
+
+
+def memory_of(pid):
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        path = f"/proc/{pid}/fd/{fd}"
+        if "memfd:mapper" in os.readlink(path):
+            return os.open(path, os.O_RDWR)
+    raise SystemExit(f"{pid} has no memory of ours")
+
+
+def write(memory, generation):
+    for page in range(len(memory) // PAGE):
+        memory[page * PAGE:(page + 1) * PAGE] = content(page, generation)
+    print("OK written", flush=True)
+
+
+def verify(memory, generation):
+    for page in range(len(memory) // PAGE):
+        if memory[page * PAGE:(page + 1) * PAGE] != content(page, generation):
+            print(f"BAD page={page} begins {memory[page * PAGE:page * PAGE + 8]!r}", flush=True)
+            return
+    print("OK checked", flush=True)
+
+
+def main():
+    if sys.argv[1] == "own":
+        fd = os.memfd_create("mapper")
+        os.ftruncate(fd, int(sys.argv[2]) << 20)
+    else:
+        fd = memory_of(int(sys.argv[2]))
+    memory = mmap.mmap(fd, 0)
+    if sys.argv[1] == "own":
+        write(memory, 0)
+    print("READY", flush=True)
+    for line in sys.stdin:
+        words = line.split()
+        if words[0] == "check":
+            verify(memory, int(words[1]))
+        elif words[0] == "write":
+            write(memory, int(words[1]))
+        else:
+            memory.close()
+            print("OK unmapped", flush=True)
+
+
+main()
