@@ -72,7 +72,9 @@ static enum verdict classify(struct shard *shard, struct task *task, uint32_t i)
 
 	if (page_state_of(word) != PAGE_STAGED)
 		return VERDICT_KEEP;
-	if (page_is_clean(word) && !vm->verify_clean)
+	/* A mark speaks for the one process it was made in. */
+	if (page_is_clean(word) && !vm->verify_clean &&
+		atomic_load_explicit(&vm->has_marks, memory_order_relaxed))
 		return VERDICT_CLEAN;
 	content = vm_alias(vm, page);
 	task->has_read_alias = true;
