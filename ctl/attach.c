@@ -351,8 +351,7 @@ static void zap_late(struct attachment *attachment, const struct member *member)
 	if (zapper_zap_all(attachment, member, &problem) == 0)
 		return;
 	log_warning("%s; nothing is staged any more", problem.text);
-	(void)vm_dispatch(attachment->vm, CHUNK_RELEASE, 0, vm_chunk_count(attachment->vm), NULL,
-		NULL, &result);
+	(void)vm_dispatch(attachment->vm, CHUNK_RELEASE, NULL, NULL, &result);
 }
 
 int attach_add(struct attachment *attachment, struct job *job)
@@ -421,7 +420,7 @@ static void forget_pages(struct vm *vm)
 	struct dispatch_result result;
 
 	ASSERT(vm_process_count(vm) == 0);
-	(void)vm_dispatch(vm, CHUNK_FORGET, 0, vm_chunk_count(vm), NULL, NULL, &result);
+	(void)vm_dispatch(vm, CHUNK_FORGET, NULL, NULL, &result);
 	(void)vm_unregister(vm);
 }
 

@@ -77,7 +77,7 @@ static int release(struct attachment *attachment, struct job *job)
 	int rc;
 
 	job_set_phase(job, PHASE_RELEASING);
-	(void)vm_dispatch(vm, CHUNK_RELEASE, 0, vm_chunk_count(vm), NULL, NULL, &result);
+	(void)vm_dispatch(vm, CHUNK_RELEASE, NULL, NULL, &result);
 	rc = vm_unregister(vm);
 	if (rc < 0 && attach_any_alive(attachment))
 		return problem_set(&job->result.problem, rc, "unregister-failed",

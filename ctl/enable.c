@@ -36,7 +36,8 @@ static void dispatch_piece(struct vm *vm, enum chunk_op op, const struct piece *
 	int rc;
 
 	memset(ret_result, 0, sizeof(*ret_result));
-	rc = vm_dispatch(vm, op, piece->first, piece->count, bits, NULL, ret_result);
+	rc = vm_dispatch(
+		vm, op, &(struct chunk_range){piece->first, piece->count, bits}, NULL, ret_result);
 	ASSERT(rc == 0);
 }
 
@@ -119,7 +120,7 @@ static void give_back(struct vm *vm)
 {
 	struct dispatch_result result;
 
-	(void)vm_dispatch(vm, CHUNK_RELEASE, 0, vm_chunk_count(vm), NULL, NULL, &result);
+	(void)vm_dispatch(vm, CHUNK_RELEASE, NULL, NULL, &result);
 	(void)vm_unregister(vm); /* if it fails the VM stays registered, and the result says so */
 }
 
@@ -140,7 +141,7 @@ int enable_run(struct worker *worker, struct job *job)
 		rc = vm_register(vm);
 		if (rc < 0)
 			return problem_set(&job->result.problem, rc,
-				rc == -EBUSY ? "other-userfaultfd" : "register-failed",
+				rc == -EBUSY ? "userfaultfd-present" : "register-failed",
 				"the memory of %s cannot be registered: %s", job->vm_name,
 				strerror(-rc));
 	}

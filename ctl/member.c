@@ -198,7 +198,7 @@ int member_join(struct member *member, const struct member_join *join, struct pr
 		return rc;
 	rc = vm_process_add(join->vm, &spec, &member->process);
 	if (rc == -EBUSY)
-		return problem_set(problem, rc, "other-userfaultfd",
+		return problem_set(problem, rc, "userfaultfd-present",
 			"process %d (%s) has another userfaultfd on its guest memory: a migration "
 			"or a snapshot is in progress; try again afterwards",
 			(int)member->target.pid, member->target.comm);

@@ -25,7 +25,7 @@ int operation_dispatch(
 	int rc;
 
 	memset(&result, 0, sizeof(result));
-	rc = vm_dispatch(vm, op, 0, vm_chunk_count(vm), NULL, &job->control, &result);
+	rc = vm_dispatch(vm, op, NULL, &job->control, &result);
 	fold_progress(job, result.pages);
 	job->result.pages += result.pages;
 	job->result.zero_pages += result.zero_pages;

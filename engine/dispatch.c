@@ -20,17 +20,21 @@
 struct dispatch {
 	struct vm *vm;
 	enum chunk_op op;
-	uint32_t first, end; /* chunks */
-	const uint64_t *bits;
+	struct chunk_range range;
 	struct dispatch_control *control; /* may be NULL */
 	struct dispatch_result *result;
 	struct cmdq *reply;
-	struct command *command;       /* DISPATCH_IN_FLIGHT a shard */
-	struct command **free_command; /* stacks, one a shard */
+	struct command *command; /* DISPATCH_IN_FLIGHT a shard */
+	uint32_t *free_command;	 /* stacks of indices of command, one a shard */
 	uint32_t free_count[SHARDS_MAX];
 	uint32_t cursor[SHARDS_MAX]; /* next chunk to look at */
 	uint32_t in_flight;
 };
+
+static uint32_t range_end(const struct dispatch *dispatch)
+{
+	return dispatch->range.first + dispatch->range.count;
+}
 
 /* The next chunk of @shard at or after @chunk. */
 static uint32_t own_chunk(const struct vm *vm, uint32_t shard, uint32_t chunk)
@@ -46,20 +50,20 @@ static uint32_t next_chunk(struct dispatch *dispatch, uint32_t shard)
 {
 	uint32_t chunk = dispatch->cursor[shard];
 
-	for (; chunk < dispatch->end; chunk++) {
+	for (; chunk < range_end(dispatch); chunk++) {
 		chunk = own_chunk(dispatch->vm, shard, chunk);
-		if (chunk >= dispatch->end)
+		if (chunk >= range_end(dispatch))
 			break;
 		if (vm_chunk_has_work(dispatch->vm, chunk, dispatch->op))
 			return chunk;
 	}
-	return dispatch->end;
+	return range_end(dispatch);
 }
 
 static void send(struct dispatch *dispatch, uint32_t shard, uint32_t chunk)
 {
-	struct command *command =
-		dispatch->free_command[shard * DISPATCH_IN_FLIGHT + --dispatch->free_count[shard]];
+	const uint32_t top = shard * DISPATCH_IN_FLIGHT + --dispatch->free_count[shard];
+	struct command *command = &dispatch->command[dispatch->free_command[top]];
 
 	*command = (struct command){
 		.magic = COMMAND_MAGIC,
@@ -69,9 +73,9 @@ static void send(struct dispatch *dispatch, uint32_t shard, uint32_t chunk)
 		.op = dispatch->op,
 		.chunk = chunk,
 	};
-	if (dispatch->bits)
-		command->bits = dispatch->bits +
-				(size_t)(chunk - dispatch->first) * BITMAP_WORDS(CHUNK_PAGES);
+	if (dispatch->range.bits)
+		command->bits = dispatch->range.bits +
+				(size_t)(chunk - dispatch->range.first) * BITMAP_WORDS(CHUNK_PAGES);
 	dispatch->in_flight++;
 	engine_push(dispatch->vm->engine, shard, command);
 }
@@ -82,8 +86,8 @@ static void send_all(struct dispatch *dispatch)
 		while (dispatch->free_count[shard] > 0) {
 			const uint32_t chunk = next_chunk(dispatch, shard);
 
-			dispatch->cursor[shard] = MIN(chunk + 1, dispatch->end);
-			if (chunk == dispatch->end)
+			dispatch->cursor[shard] = MIN(chunk + 1, range_end(dispatch));
+			if (chunk == range_end(dispatch))
 				break;
 			send(dispatch, shard, chunk);
 		}
@@ -116,7 +120,7 @@ static void take(struct dispatch *dispatch, struct command *command)
 		atomic_store(&dispatch->control->pages_done, dispatch->result->pages);
 	}
 	dispatch->free_command[shard * DISPATCH_IN_FLIGHT + dispatch->free_count[shard]++] =
-		command;
+		(uint32_t)(command - dispatch->command);
 	dispatch->in_flight--;
 }
 
@@ -130,10 +134,10 @@ static int dispatch_init(struct dispatch *dispatch)
 	if (!dispatch->command || !dispatch->free_command)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < count; i++)
-		dispatch->free_command[i] = &dispatch->command[i];
+		dispatch->free_command[i] = i;
 	for (uint32_t shard = 0; shard < shards; shard++) {
 		dispatch->free_count[shard] = DISPATCH_IN_FLIGHT;
-		dispatch->cursor[shard] = dispatch->first;
+		dispatch->cursor[shard] = dispatch->range.first;
 	}
 	return replies_lend(&dispatch->vm->engine->replies, &dispatch->reply);
 }
@@ -162,21 +166,21 @@ static int run(struct dispatch *dispatch)
 	}
 }
 
-int vm_dispatch(struct vm *vm, enum chunk_op op, uint32_t first, uint32_t count,
-	const uint64_t *bits, struct dispatch_control *control, struct dispatch_result *ret_result)
+int vm_dispatch(struct vm *vm, enum chunk_op op, const struct chunk_range *range,
+	struct dispatch_control *control, struct dispatch_result *ret_result)
 {
+	const struct chunk_range all = {.count = vm->chunk_count};
 	struct dispatch dispatch = {
 		.vm = vm,
 		.op = op,
-		.first = first,
-		.end = first + count,
-		.bits = bits,
+		.range = range ? *range : all,
 		.control = control,
 		.result = ret_result,
 	};
 	int error;
 
-	ASSERT(first + count <= vm->chunk_count);
+	ASSERT(dispatch.range.count <= vm->chunk_count);
+	ASSERT(dispatch.range.first <= vm->chunk_count - dispatch.range.count);
 	memset(ret_result, 0, sizeof(*ret_result));
 	error = dispatch_init(&dispatch);
 	if (!error)

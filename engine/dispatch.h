@@ -44,15 +44,24 @@ struct dispatch_control {
 	_Atomic uint64_t pages_done;
 };
 
+/* Chunks, and what control knows of their pages. */
+struct chunk_range {
+	uint32_t first, count;
+	/*
+	 * CHUNK_PAGES bits a chunk of the range, for CHUNK_UNSTAGE and CHUNK_SETTLE; there NULL: no
+	 * marks, the digest decides. Else NULL.
+	 */
+	const uint64_t *bits;
+};
+
 /*
- * Runs @op over the chunks [first, first + count) that may have work, in order, on the shards that
- * own them, a bounded number at a time, and waits for them. After an abort the chunks already
- * handed out end, the rest is left. @bits holds CHUNK_PAGES bits a chunk of the range for
- * CHUNK_UNSTAGE and CHUNK_SETTLE (there NULL: no marks, the digest decides), else NULL. @control
- * may be NULL. 0 (errors of single pages are in ret_result), -ECANCELED after an abort.
+ * Runs @op over the chunks of @range (NULL: all) that may have work, on the shards that own them, a
+ * bounded number at a time, and waits for them. After an abort the chunks already handed out end,
+ * the rest is left. @control may be NULL. 0 (errors of single pages are in ret_result), -ECANCELED
+ * after an abort, -ENOMEM, -EMFILE.
  */
-int vm_dispatch(struct vm *vm, enum chunk_op op, uint32_t first, uint32_t count,
-	const uint64_t *bits, struct dispatch_control *control, struct dispatch_result *ret_result);
+int vm_dispatch(struct vm *vm, enum chunk_op op, const struct chunk_range *range,
+	struct dispatch_control *control, struct dispatch_result *ret_result);
 
 /*
  * The next run of chunks at or after @first, at most @max long, whose pages lie in one stripe and

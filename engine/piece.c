@@ -10,7 +10,6 @@
 #include "engine/vm.h"
 #include "io/guest.h"
 #include "queue/base/assert.h"
-#include "queue/base/err.h"
 
 struct piece piece_at(const struct vm *vm, uint32_t chunk)
 {
@@ -126,30 +125,36 @@ int vm_scan_piece(struct vm *vm, uint32_t first, uint32_t count, uint64_t *ret_m
 		vm->process[index].pagemap, address, (uint32_t)(size / PAGE_BYTES), ret_marked);
 }
 
+/* Adds what one process still maps of a piece to @present; @one: room for as many bits. */
+static int add_present(const struct vm *vm, uint32_t index, const struct chunk_range *range,
+	uint64_t *one, uint64_t *present)
+{
+	const size_t words = range->count * BITMAP_WORDS(CHUNK_PAGES);
+	uint64_t address;
+	uint64_t size;
+	int error = vm_piece_address(vm, index, range->first, range->count, &address, &size);
+
+	if (error)
+		return error == -ENOENT ? 0 : error;
+	error = guest_scan_present(
+		vm->process[index].pagemap, address, (uint32_t)(size / PAGE_BYTES), one);
+	for (size_t word = 0; !error && word < words; word++)
+		present[word] |= one[word];
+	return error;
+}
+
 int vm_scan_present_piece(struct vm *vm, uint32_t first, uint32_t count, uint64_t *ret_present)
 {
+	const struct chunk_range range = {.first = first, .count = count};
 	const size_t words = count * BITMAP_WORDS(CHUNK_PAGES);
-	CLEANUP_FREE uint64_t *one = calloc(words, sizeof(*one));
+	uint64_t *one = calloc(words, sizeof(*one));
+	int error = one ? 0 : -ENOMEM;
 
-	if (!one)
-		return -ENOMEM;
 	memset(ret_present, 0, words * sizeof(*ret_present));
-	for (uint32_t i = 0; i < PROCESSES_MAX; i++) {
-		uint64_t address;
-		uint64_t size;
-		int error = vm_piece_address(vm, i, first, count, &address, &size);
-
-		if (error == -ENOENT)
-			continue;
-		if (!error)
-			error = guest_scan_present(vm->process[i].pagemap, address,
-				(uint32_t)(size / PAGE_BYTES), one);
-		if (error)
-			return error;
-		for (size_t word = 0; word < words; word++)
-			ret_present[word] |= one[word];
-	}
-	return 0;
+	for (uint32_t i = 0; !error && i < PROCESSES_MAX; i++)
+		error = add_present(vm, i, &range, one, ret_present);
+	free(one);
+	return error;
 }
 
 int vm_pageout_piece(struct vm *vm, uint32_t first, uint32_t count)

@@ -179,7 +179,7 @@ void vm_free(struct vm *vm)
 		return;
 	ASSERT(vm->process_count == 0);
 	ASSERT(!vm_is_registered(vm));
-	(void)vm_dispatch(vm, CHUNK_FORGET, 0, vm->chunk_count, NULL, NULL, &result);
+	(void)vm_dispatch(vm, CHUNK_FORGET, NULL, NULL, &result);
 	vm_destroy(vm);
 }
 

@@ -302,7 +302,8 @@ int rpc_client_call(struct rpc_client *client, const char *method, json_t *param
 		return -ENOMEM;
 	error = send_all(client, text, fds, fd_count, deadline_ns);
 	free(text);
-	if (error)
+	/* A daemon that turns a client away says why before it closes: read on. */
+	if (error && error != -ECONNRESET && error != -EPIPE)
 		return error;
 	return wait_answer(client, id, deadline_ns, ret_response);
 }

@@ -35,7 +35,7 @@ def refused(call, *args, **params):
 
 
 def join_in(rig, prepare):
-    """A second process joins after `prepare`, works on the memory, is swapped with it, and leaves."""
+    """A second process joins after `prepare`, works on the memory, is swapped with it, leaves."""
     daemon = rig.daemon()
     owner = mapper(rig, "owner", "own", MIB)
     vm = daemon.attach(owner.pid)

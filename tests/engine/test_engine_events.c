@@ -16,7 +16,8 @@ static void start_with_pages_out(struct rig *rig, uint32_t staged_chunks)
 
 	rig_start(&config, rig);
 	(void)rig_enable(rig);
-	CHECK(vm_dispatch(rig->vm, CHUNK_OUT, 0, CHUNKS - staged_chunks, NULL, NULL, &result) == 0);
+	CHECK(vm_dispatch(rig->vm, CHUNK_OUT,
+		      &(struct chunk_range){0, CHUNKS - staged_chunks, NULL}, NULL, &result) == 0);
 	CHECK(result.pages == PAGES - staged_chunks * CHUNK_PAGES);
 }
 

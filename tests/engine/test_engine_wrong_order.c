@@ -25,7 +25,8 @@ static void enable_wrongly(struct rig *rig, enum order order)
 		for (size_t i = 0; i < ARRAY_SIZE(marked); i++)
 			marked[i] = UINT64_MAX;
 	}
-	CHECK(vm_dispatch(rig->vm, CHUNK_SETTLE, 0, CHUNKS, marked, NULL, &result) == 0);
+	CHECK(vm_dispatch(rig->vm, CHUNK_SETTLE, &(struct chunk_range){0, CHUNKS, marked}, NULL,
+		      &result) == 0);
 }
 
 static void must_lose(enum order order, const char *name)

@@ -34,7 +34,8 @@ static void pageout(struct sim *sim, uint32_t first, uint32_t count)
 	if (!error || error == -ESRCH)
 		error = vm_scan_present_piece(sim->vm, first, count, present);
 	if (!error)
-		error = vm_dispatch(sim->vm, CHUNK_UNSTAGE, first, count, present, NULL, &result);
+		error = vm_dispatch(sim->vm, CHUNK_UNSTAGE,
+			&(struct chunk_range){first, count, present}, NULL, &result);
 	if (error && error != -ESRCH)
 		fake_fail("pageout: %d", error);
 }
@@ -87,7 +88,8 @@ static void enable_piece(struct sim *sim, enum sim_enable how, uint32_t first, u
 	has_marks = zap_piece(sim, how, first, count, marked);
 	if (how == SIM_WITHOUT_SETTLE)
 		return;
-	if (vm_dispatch(sim->vm, CHUNK_SETTLE, first, count, has_marks ? marked : NULL, NULL,
+	if (vm_dispatch(sim->vm, CHUNK_SETTLE,
+		    &(struct chunk_range){first, count, has_marks ? marked : NULL}, NULL,
 		    &result) != 0)
 		fake_fail("settle failed");
 }
@@ -103,7 +105,8 @@ uint64_t sim_enable(struct sim *sim, enum sim_enable how, uint32_t first, uint32
 
 		fake_progress();
 		count = MIN(count, end - first);
-		ASSERT(vm_dispatch(sim->vm, CHUNK_STAGE, first, count, NULL, NULL, &result) == 0);
+		ASSERT(vm_dispatch(sim->vm, CHUNK_STAGE, &(struct chunk_range){first, count, NULL},
+			       NULL, &result) == 0);
 		staged += result.pages;
 		enable_piece(sim, how, first, count);
 		first += count;
@@ -120,7 +123,8 @@ int sim_dispatch(struct sim *sim, enum chunk_op op, uint32_t first, uint32_t cou
 	int error;
 
 	fake_progress();
-	error = vm_dispatch(sim->vm, op, first, count, NULL, &sim->control, ret_result);
+	error = vm_dispatch(
+		sim->vm, op, &(struct chunk_range){first, count, NULL}, &sim->control, ret_result);
 	sim_check(sim);
 	return error;
 }

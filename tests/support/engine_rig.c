@@ -49,15 +49,18 @@ static void enable_piece(struct rig *rig, uint32_t first, uint32_t count, uint64
 	uint64_t size;
 	int error;
 
-	CHECK(vm_dispatch(rig->vm, CHUNK_STAGE, first, count, NULL, NULL, &result) == 0);
+	CHECK(vm_dispatch(rig->vm, CHUNK_STAGE, &(struct chunk_range){first, count, NULL}, NULL,
+		      &result) == 0);
 	CHECK(result.error == 0);
 	*pages += result.pages;
 	CHECK(vm_piece_address(rig->vm, rig->process, first, count, &address, &size) == 0);
 	test_guest_zap(&rig->guest, address, size);
 	error = vm_scan_piece(rig->vm, first, count, marked);
 	CHECK(error == 0 || error == -ENOTSUP);
-	CHECK(vm_dispatch(rig->vm, CHUNK_SETTLE, first, count,
-		      error || rig->uses_digests ? NULL : marked, NULL, &result) == 0);
+	CHECK(vm_dispatch(rig->vm, CHUNK_SETTLE,
+		      &(struct chunk_range){
+			      first, count, error || rig->uses_digests ? NULL : marked},
+		      NULL, &result) == 0);
 }
 
 uint64_t rig_enable(struct rig *rig)
@@ -77,7 +80,7 @@ uint64_t rig_enable(struct rig *rig)
 
 void rig_dispatch(struct rig *rig, enum chunk_op op, struct dispatch_result *ret_result)
 {
-	CHECK(vm_dispatch(rig->vm, op, 0, vm_chunk_count(rig->vm), NULL, NULL, ret_result) == 0);
+	CHECK(vm_dispatch(rig->vm, op, NULL, NULL, ret_result) == 0);
 }
 
 void rig_disable(struct rig *rig)

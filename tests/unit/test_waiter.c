@@ -57,4 +57,7 @@ Test(waiter, the_earliest_deadline_counts)
 	cr_expect_eq(waiter_deadline(&list), 300);
 	cr_expect_eq(take_all(&list, 2), 1);
 	cr_expect_eq(waiter_deadline(&list), 500);
+	cr_expect_eq(take_all(&list, 1), 1);
+	cr_expect_eq(take_all(&list, 3), 1);
+	waiter_free(&list);
 }
