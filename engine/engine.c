@@ -27,6 +27,8 @@ static int make_events(struct engine *engine)
 	engine->event = calloc(EVENTS_MAX, sizeof(*engine->event));
 	if (!engine->event)
 		return -ENOMEM;
+	/* The first event makes the descriptor readable as well. */
+	wake_prepare(cmdq_wake(engine->events, 0));
 	for (uint32_t i = 0; i < EVENTS_MAX; i++)
 		if (!ring_push_mpmc(engine->events_free, &engine->event[i]))
 			UNREACHABLE();

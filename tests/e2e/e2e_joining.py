@@ -2,28 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processes that come to a running VM and leave it: vm.add and vm.remove in every state; and what a
 VM's page tables cost."""
-import os
-import sys
-
 import vmswap_e2e
-from vmswap_e2e import Guest, check, wait_until
+from vmswap_e2e import check, wait_until
+from vmswap_mapper import do, mapper
 from vmswap_rpc import RpcError
 
-MAPPER = os.path.join(vmswap_e2e.TOP, "tests", "support", "mapper.py")
 MIB = 64
 PAGES = MIB * 256
-
-
-def mapper(rig, name, *args):
-    process = rig.keep(Guest(name, [sys.executable, "-B", MAPPER, *map(str, args)]))
-    process.expect("READY")
-    return process
-
-
-def do(process, command):
-    mark = process.mark()
-    process.send(command + "\n")
-    process.expect("^OK", since=mark)
 
 
 def refused(call, *args, **params):

@@ -3,6 +3,7 @@
 back-end for tests.
 
   mapper.py own MIB    makes the memory and fills it
+  mapper.py sparse GIB makes it and writes one page in 16 GiB
   mapper.py join PID   maps the memory of another one
 
 Lines on stdin: `check` verifies every page, `write` gives every page new content, `unmap` lets go.
@@ -13,6 +14,7 @@ import os
 import sys
 
 PAGE = 4096
+SPARSE_STEP = 16 << 30
 
 
 def content(page, generation):
@@ -27,14 +29,20 @@ def memory_of(pid):
     raise SystemExit(f"{pid} has no memory of ours")
 
 
+def pages_of(memory):
+    """All of them, or the few of a sparse one."""
+    step = SPARSE_STEP if len(memory) >= SPARSE_STEP else PAGE
+    return range(0, len(memory) // PAGE, step // PAGE)
+
+
 def write(memory, generation):
-    for page in range(len(memory) // PAGE):
+    for page in pages_of(memory):
         memory[page * PAGE:(page + 1) * PAGE] = content(page, generation)
     print("OK written", flush=True)
 
 
 def verify(memory, generation):
-    for page in range(len(memory) // PAGE):
+    for page in pages_of(memory):
         if memory[page * PAGE:(page + 1) * PAGE] != content(page, generation):
             print(f"BAD page={page} begins {memory[page * PAGE:page * PAGE + 8]!r}", flush=True)
             return
@@ -42,13 +50,13 @@ def verify(memory, generation):
 
 
 def main():
-    if sys.argv[1] == "own":
+    if sys.argv[1] in ("own", "sparse"):
         fd = os.memfd_create("mapper")
-        os.ftruncate(fd, int(sys.argv[2]) << 20)
+        os.ftruncate(fd, int(sys.argv[2]) << (20 if sys.argv[1] == "own" else 30))
     else:
         fd = memory_of(int(sys.argv[2]))
     memory = mmap.mmap(fd, 0)
-    if sys.argv[1] == "own":
+    if sys.argv[1] != "join":
         write(memory, 0)
     print("READY", flush=True)
     for line in sys.stdin:
