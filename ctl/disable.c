@@ -15,17 +15,19 @@
 #include "ctl/room.h"
 #include "ctl/worker.h"
 #include "queue/base/assert.h"
+#include "queue/base/bits.h"
 #include "queue/base/err.h"
 
 /* Reads that failed for want of memory or by a passing error are tried again. */
 #define READ_ROUNDS_MAX 3u
 
+/* What can come back: a page that is lost stays an error in the guest, with or without us. */
 static uint64_t swapped_pages(const struct vm *vm)
 {
 	struct vm_stats stats;
 
 	vm_stats_read(vm, &stats);
-	return stats.swap_pages;
+	return stats.swap_pages - MIN(stats.swap_pages, stats.count[STAT_poisoned_pages]);
 }
 
 static int check_room(struct attachment *attachment, struct job *job)
