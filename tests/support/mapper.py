@@ -6,8 +6,9 @@ back-end for tests.
   mapper.py sparse GIB makes it and writes one page in 16 GiB
   mapper.py join PID   maps the memory of another one
 
-Lines on stdin: `check` verifies every page, `write` gives every page new content, `unmap` lets go.
-The generation is told with the command: `check 3`.
+Lines on stdin: `check` verifies every page, `write` gives every page new content (the generation is
+told with the command: `check 3`), `discard FIRST COUNT` gives pages back with MADV_REMOVE, `zeros
+FIRST COUNT` verifies that pages are zero, `unmap` lets go.
 """
 import mmap
 import os
@@ -65,6 +66,13 @@ def main():
             verify(memory, int(words[1]))
         elif words[0] == "write":
             write(memory, int(words[1]))
+        elif words[0] == "discard":
+            memory.madvise(mmap.MADV_REMOVE, int(words[1]) * PAGE, int(words[2]) * PAGE)
+            print("OK discarded", flush=True)
+        elif words[0] == "zeros":
+            first, count = int(words[1]) * PAGE, int(words[2]) * PAGE
+            print("OK zeros" if not any(memory[first:first + count]) else "BAD not zeros",
+                  flush=True)
         else:
             memory.close()
             print("OK unmapped", flush=True)
