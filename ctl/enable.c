@@ -79,8 +79,11 @@ static int stage_piece(struct attachment *attachment, struct piece *piece, struc
 
 	dispatch_piece(vm, CHUNK_STAGE, piece, NULL, &result);
 	staged = result.pages;
-	if (staged == 0)
+	if (staged == 0) {
+		/* Nothing to zap; what was staged before stays ready to go. */
+		dispatch_piece(vm, CHUNK_SETTLE, piece, NULL, &result);
 		return 0;
+	}
 	rc = zap_piece(attachment, piece, &unstaged, &job->result.problem);
 	if (rc < 0) {
 		dispatch_piece(vm, CHUNK_RELEASE, piece, NULL, &result);

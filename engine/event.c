@@ -17,7 +17,7 @@ static void discard_in_chunk(struct shard *shard, struct vm *vm, uint64_t page, 
 
 	if (atomic_load_explicit(&chunk->out, memory_order_relaxed) == 0)
 		return;
-	if (atomic_load_explicit(&chunk->settled_ns, memory_order_relaxed) == CHUNK_UNSETTLED)
+	if (chunk_is_zapped(chunk))
 		return;
 	for (; page < end; page++) {
 		const page_word word = page_load(&vm->table, page);

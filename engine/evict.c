@@ -50,7 +50,7 @@ bool evict_begin(struct shard *shard, struct task *task)
 	struct dispatch_result *result = &task->command->result;
 
 	shard_assert_owner(shard);
-	if (settled == CHUNK_UNSETTLED) {
+	if (chunk_is_zapped(chunk)) {
 		result->left_pages = atomic_load_explicit(&chunk->staged, memory_order_relaxed);
 		return false;
 	}

@@ -23,8 +23,7 @@ struct stats_block;
 
 /* What control threads need to know of a chunk without reading its 512 words. */
 struct chunk_summary {
-	/* When the pages staged last were zapped (clock_ns); CHUNK_UNSETTLED between stage and
-	 * settle. */
+	/* When the pages staged last were zapped (clock_ns()); see CHUNK_IS_ZAPPED. */
 	_Atomic uint64_t settled_ns;
 	_Atomic uint16_t staged; /* STAGED, WRITING */
 	_Atomic uint16_t out;	 /* PUNCHING, SWAPPED, READING, POISONED */
@@ -33,6 +32,11 @@ struct chunk_summary {
 };
 _Static_assert(sizeof(struct chunk_summary) == 16, "chunk_summary is 16 bytes");
 
+/*
+ * Between stage and settle, in settled_ns: beside the time of the last zap when nothing new was
+ * staged, in place of it (CHUNK_UNSETTLED) when something was.
+ */
+#define CHUNK_IS_ZAPPED ((uint64_t)1 << 63)
 #define CHUNK_UNSETTLED UINT64_MAX
 
 struct page_table {
@@ -57,6 +61,12 @@ static inline page_word page_load(const struct page_table *table, uint64_t page)
 static inline struct chunk_summary *page_chunk(const struct page_table *table, uint64_t page)
 {
 	return &table->chunks[page / CHUNK_PAGES];
+}
+
+/* Nothing in a chunk that is being zapped may leave RAM, nor may its slots go as discarded. */
+static inline bool chunk_is_zapped(const struct chunk_summary *chunk)
+{
+	return atomic_load_explicit(&chunk->settled_ns, memory_order_relaxed) & CHUNK_IS_ZAPPED;
 }
 
 /*

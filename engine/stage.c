@@ -52,8 +52,8 @@ void stage_walk(struct shard *shard, struct task *task)
 	uint64_t cached[BITMAP_WORDS(CHUNK_PAGES)];
 	int error;
 
-	/* Known before the first page is staged: no page of an unsettled chunk is ever punched. */
-	atomic_store_explicit(&chunk->settled_ns, CHUNK_UNSETTLED, memory_order_relaxed);
+	/* Before the first page is staged: no page of a chunk that is being zapped is punched. */
+	atomic_fetch_or_explicit(&chunk->settled_ns, CHUNK_IS_ZAPPED, memory_order_relaxed);
 	error = guest_cached(vm_alias(task->vm, task->first_page), task->pages, cached);
 	if (error) {
 		task->command->result.error = error;
@@ -65,6 +65,8 @@ void stage_walk(struct shard *shard, struct task *task)
 		else
 			empty_page(shard, task, task->first_page + i);
 	}
+	if (task->command->result.pages > 0)
+		atomic_store_explicit(&chunk->settled_ns, CHUNK_UNSETTLED, memory_order_relaxed);
 }
 
 /* @action on every page of the chunk in state STAGED. */
@@ -118,10 +120,14 @@ static void settle_page(struct shard *shard, struct task *task, uint32_t i)
 void stage_settle(struct shard *shard, struct task *task)
 {
 	struct chunk_summary *chunk = page_chunk(&task->vm->table, task->first_page);
+	const uint64_t zapped = atomic_load_explicit(&chunk->settled_ns, memory_order_relaxed);
 
 	if (task->command->bits)
 		each_staged(shard, task, settle_page);
-	atomic_store_explicit(&chunk->settled_ns, clock_ns(), memory_order_relaxed);
+	/* Where nothing new was staged the dwell goes on from the zap before. */
+	atomic_store_explicit(&chunk->settled_ns,
+		zapped == CHUNK_UNSETTLED ? clock_ns() : zapped & ~CHUNK_IS_ZAPPED,
+		memory_order_relaxed);
 }
 
 static void release_slot(struct shard *shard, struct task *task, uint64_t page)

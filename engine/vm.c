@@ -59,9 +59,7 @@ bool vm_chunk_has_work(const struct vm *vm, uint32_t chunk, enum chunk_op op)
 
 	switch (op) {
 	case CHUNK_STAGE: return true;
-	case CHUNK_SETTLE:
-		return atomic_load_explicit(&summary->settled_ns, memory_order_relaxed) ==
-		       CHUNK_UNSETTLED;
+	case CHUNK_SETTLE: return chunk_is_zapped(summary);
 	case CHUNK_UNSTAGE:
 	case CHUNK_TRIM:
 	case CHUNK_OUT: return staged > 0;

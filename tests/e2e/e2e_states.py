@@ -3,6 +3,7 @@
 """State × command: what is legal runs, what is not is an error naming state and command."""
 import vmswap_e2e
 from vmswap_e2e import Vm, check, wait_until
+from vmswap_mapper import do, mapper
 from vmswap_rpc import ILLEGAL_STATE, TIMEOUT, RpcError
 
 
@@ -141,6 +142,22 @@ def test_the_dwell_keeps_pages_in_ram_until_it_is_over(rig):
     check(vm.metrics()["swap_pages"] > 0, f"{vm.metrics()}")
     vm.run("disable")
     guest.finish()
+
+
+def test_enabling_again_keeps_what_is_staged_ready_to_go(rig):
+    daemon = rig.daemon()
+    owner = mapper(rig, "owner", "own", 64)
+    vm = daemon.attach(owner.pid)
+    vm.run("enable")
+
+    vm.run("enable")
+    vm.run("swap_out")
+
+    metrics = vm.metrics()
+    check(metrics["swap_pages"] == 64 * 256, f"{metrics}")
+    do(owner, "check 0")
+    vm.detach()
+    daemon.check_idle()
 
 
 if __name__ == "__main__":
