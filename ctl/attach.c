@@ -346,9 +346,13 @@ static void zap_late(struct attachment *attachment, const struct member *member)
 {
 	struct problem problem;
 	struct dispatch_result result;
+	int rc;
 
 	attachment->quiet_until_ns = clock_ns() + attachment->dwell_ms * NS_PER_MS;
-	if (zapper_zap_all(attachment, member, &problem) == 0)
+	(void)vm_dispatch(attachment->vm, CHUNK_GUARD, NULL, NULL, &result);
+	rc = zapper_zap_all(attachment, member, &problem);
+	(void)vm_dispatch(attachment->vm, CHUNK_SETTLE, NULL, NULL, &result);
+	if (rc == 0)
 		return;
 	log_warning("%s; nothing is staged any more", problem.text);
 	(void)vm_dispatch(attachment->vm, CHUNK_RELEASE, NULL, NULL, &result);

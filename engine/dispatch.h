@@ -14,6 +14,7 @@ struct vm;
 /* What is to be done with a chunk; one operation a command. */
 enum chunk_op {
 	CHUNK_STAGE,   /* RAM pages become staged, unsettled; the zap must follow */
+	CHUNK_GUARD,   /* a zap without staging is about to come; CHUNK_SETTLE ends it */
 	CHUNK_UNSTAGE, /* @bits: pages a zap did not reach become resident again; before settling */
 	CHUNK_SETTLE,  /* @bits: clean by mark; decides which slots are valid, starts the dwell */
 	CHUNK_TRIM,    /* drop zero and clean staged pages */

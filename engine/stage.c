@@ -69,6 +69,16 @@ void stage_walk(struct shard *shard, struct task *task)
 		atomic_store_explicit(&chunk->settled_ns, CHUNK_UNSETTLED, memory_order_relaxed);
 }
 
+/*
+ * The zap of a process that joins raises the same events as a discard; slots must not go for it.
+ */
+void stage_guard(struct task *task)
+{
+	struct chunk_summary *chunk = page_chunk(&task->vm->table, task->first_page);
+
+	atomic_fetch_or_explicit(&chunk->settled_ns, CHUNK_IS_ZAPPED, memory_order_relaxed);
+}
+
 /* @action on every page of the chunk in state STAGED. */
 static void each_staged(struct shard *shard, struct task *task,
 	void (*action)(struct shard *, struct task *, uint32_t))

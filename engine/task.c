@@ -37,6 +37,7 @@ static void begin(struct shard *shard, struct task *task)
 	task->phase = TASK_DONE;
 	switch (task->command->op) {
 	case CHUNK_STAGE: stage_walk(shard, task); break;
+	case CHUNK_GUARD: stage_guard(task); break;
 	case CHUNK_UNSTAGE: stage_unstage(shard, task); break;
 	case CHUNK_SETTLE: stage_settle(shard, task); break;
 	case CHUNK_TRIM:

@@ -72,6 +72,7 @@ void task_punch_done(struct shard *shard, uint32_t index, int32_t result);
 
 /* Parts of task.c; those that return bool say whether they made progress. Owner thread. */
 void stage_walk(struct shard *shard, struct task *task);
+void stage_guard(struct task *task);
 void stage_unstage(struct shard *shard, struct task *task);
 void stage_settle(struct shard *shard, struct task *task);
 void stage_release(struct shard *shard, struct task *task);

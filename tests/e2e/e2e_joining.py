@@ -19,12 +19,12 @@ def refused(call, *args, **params):
     raise vmswap_e2e.Failure(f"{args} {params} should have been refused")
 
 
-def join_in(rig, prepare):
+def join_in(rig, prepare, **attach):
     """A second process joins after `prepare`, works on the memory, is swapped with it, leaves."""
     daemon = rig.daemon()
     owner = mapper(rig, "owner", "own", MIB)
-    vm = daemon.attach(owner.pid)
-    prepare(vm)
+    vm = daemon.attach(owner.pid, **attach)
+    prepare(vm, owner)
     late = mapper(rig, "late", "join", owner.pid)
 
     daemon.rpc.call("vm.add", vm=vm.name, pid=late.pid)
@@ -52,18 +52,26 @@ def join_in(rig, prepare):
 
 
 def test_a_process_joins_a_ready_vm(rig):
-    join_in(rig, lambda vm: None)
+    join_in(rig, lambda vm, owner: None)
 
 
 def test_a_process_joins_a_staged_vm(rig):
-    join_in(rig, lambda vm: vm.run("enable"))
+    join_in(rig, lambda vm, owner: vm.run("enable"))
 
 
 def test_a_process_joins_a_vm_that_is_out(rig):
-    def out(vm):
+    def out(vm, owner):
         vm.run("enable")
         vm.run("swap_out")
     join_in(rig, out)
+
+
+def test_the_zap_of_a_process_that_joins_is_no_discard(rig):
+    def mostly_out(vm, owner):
+        vm.run("enable")
+        vm.run("swap_out")
+        do(owner, "peek")
+    join_in(rig, mostly_out, trust_discard=True)
 
 
 def test_eviction_waits_for_a_process_that_has_not_been_added(rig):
