@@ -39,7 +39,5 @@ _Static_assert(TASKS_MAX *TASK_RUNS_MAX + FAULT_READS_MAX + BULK_READS_MAX + 2 <
 #define DISPATCH_IN_FLIGHT 16u
 /* A read is tried again this often before its page is poisoned. */
 #define READ_TRIES_MAX 3u
-/* Slots are 32 bits: 16 TiB of swap. */
-#define SLOTS_MAX 0xfffffe00u
 
 #endif

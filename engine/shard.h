@@ -73,7 +73,6 @@ struct shard {
 
 	/* owner thread only */
 	bool is_stopping;
-	bool is_woken;
 	uint64_t now_ns; /* of this turn */
 	struct command *stop_command;
 	struct command *space_command;

@@ -112,12 +112,6 @@ void rpc_client_close(struct rpc_client *client)
 	free(client);
 }
 
-int rpc_client_fd(const struct rpc_client *client)
-{
-	ASSERT(client);
-	return client->fd;
-}
-
 /* Descriptors travel with the first byte that is sent. */
 static ssize_t send_some(int fd, struct iovec *rest, const int *fds, uint32_t fd_count)
 {

@@ -20,8 +20,6 @@ struct rpc_client;
 int rpc_client_open(const char *path, struct rpc_client **ret_client);
 /* NULL is fine. */
 void rpc_client_close(struct rpc_client *client);
-/* For poll(2): readable when something came. Events may be queued all the same. */
-int rpc_client_fd(const struct rpc_client *client);
 
 /*
  * Sends @method with @params (stolen, also on error; NULL: none) and @fds (still the caller's), and
