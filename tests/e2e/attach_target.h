@@ -10,14 +10,7 @@
 #include <stdlib.h>
 #include <sys/types.h>
 
-#define CHECK(condition)                                                                           \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			(void)fprintf(                                                             \
-				stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);  \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
+#include "tests/support/check.h"
 
 /* Runs one test function and says so. */
 #define RUN(test)                                                                                  \

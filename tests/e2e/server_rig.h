@@ -12,16 +12,10 @@
 #include <stdlib.h>
 #include <sys/types.h>
 
+#include "tests/support/check.h"
+
 /* Far above any turn of a healthy server, also under sanitizers; far below a human's patience. */
 #define AT_ONCE_MS 2000
-
-#define CHECK(condition)                                                                           \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			(void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);      \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
 
 /*
  * What the daemon understands: ping, keep (answered at its end only), subscribe, publish

@@ -24,6 +24,7 @@
 #include "io/guest.h"
 #include "io/uffd.h"
 #include "queue/base/bits.h"
+#include "tests/support/check.h"
 
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
@@ -32,15 +33,6 @@
 /* Longer than any step on a loaded host; only a broken fact waits so long. */
 #define TEST_TIMEOUT_MS 20000
 #define TEST_TIMEOUT_S	60
-
-#define CHECK(condition)                                                                           \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			(void)fprintf(stderr, "%s:%d: not true: %s (errno %d)\n", __FILE__,        \
-				__LINE__, #condition, errno);                                      \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
 
 _Noreturn static inline void skip(const char *reason)
 {

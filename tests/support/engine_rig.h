@@ -9,15 +9,7 @@
 
 #include "engine/engine.h"
 #include "tests/support/test_guest.h"
-
-#define CHECK(condition)                                                                           \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			(void)fprintf(                                                             \
-				stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);  \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
+#include "tests/support/check.h"
 
 struct rig_config {
 	uint32_t shards;
