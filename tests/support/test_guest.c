@@ -194,9 +194,13 @@ static void accept_either(uint64_t page, uint64_t count)
 static int64_t move_pages(uint64_t page, uint64_t count)
 {
 	const size_t size = count * PAGE_BYTES;
-	void *moved = mremap(words_of(page), size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
-		(uint8_t *)world.memory + 2 * world.config.pages * PAGE_BYTES);
+	/* A place that nothing else has, and that a sanitizer knows. */
+	void *place = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *moved;
 
+	if (place == MAP_FAILED)
+		return -errno;
+	moved = mremap(words_of(page), size, size, MREMAP_MAYMOVE | MREMAP_FIXED, place);
 	if (moved == MAP_FAILED)
 		return -errno;
 	world.moved = moved;
