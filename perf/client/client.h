@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A client: a process of its own whose memory a contestant serves. It stands for a VMM: it fills
+ * its pages with content it can recognise, and touches them when told, with as many threads as
+ * asked, measuring each touch and checking what it found.
+ *
+ *   parent (vmswap-bench)  ──command──►  child ── threads that touch
+ *                          ◄─result───     one idle thread that takes commands
+ *
+ * All calls block until the child has done what was asked, but client_touch_begin(). One caller at
+ * a time for one client. Errors are -errno; a child that died is -EPIPE.
+ */
+#ifndef VMSWAP_PERF_CLIENT_CLIENT_H
+#define VMSWAP_PERF_CLIENT_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define CLIENT_THREADS_MAX 128u
+/* Touches measured in one go; more are made, and not measured. */
+#define CLIENT_SAMPLES_MAX (16u << 20)
+#define CLIENT_ANY_CPU	   (-1)
+
+enum client_content {
+	CLIENT_RANDOM, /* incompressible */
+	CLIENT_TEXT,   /* lz4 halves it: what zram meets in a guest */
+};
+
+struct client_config {
+	uint64_t pages;
+	bool is_anonymous;     /* private memory (for kernel peers), else a memfd mapped shared */
+	uint32_t zero_percent; /* scattered pages that are in RAM and all zero */
+	enum client_content content;
+};
+
+struct client;
+
+/* Forks, maps, fills. @ret_client is freed by client_stop(). */
+int client_start(const struct client_config *config, struct client **ret_client);
+/* Kills the child. NULL is fine. */
+void client_stop(struct client *client);
+
+pid_t client_pid(const struct client *client);
+int client_memfd(const struct client *client); /* -1 when anonymous; the parent's own descriptor */
+uint64_t client_address(const struct client *client); /* in the child */
+uint64_t client_pages(const struct client *client);
+
+struct touch {
+	const uint32_t *order; /* page numbers; dealt to the threads in equal consecutive parts */
+	uint64_t count;
+	uint32_t threads; /* 1…CLIENT_THREADS_MAX */
+	int cpu;	  /* where the threads are pinned, or CLIENT_ANY_CPU */
+	bool is_write;	  /* writes the page's first word (the content stays recognisable) */
+	bool is_endless;  /* goes through the order again and again until client_touch_end() */
+	uint32_t pace_us; /* endless: a thread waits so long between touches; 0: does not wait */
+};
+
+struct touch_result {
+	uint64_t elapsed_ns; /* first touch to last */
+	uint64_t cpu_ns;     /* of the child meanwhile */
+	uint64_t touches;
+	uint64_t bad_pages; /* content was not what it should be: whoever served it is broken */
+	/*
+	 * Latency of touch i, and when it began (us after client_touch_begin()), i < samples; in the
+	 * order they were dealt: thread by thread. The client's memory: valid until its next touch.
+	 */
+	uint32_t *latency_ns;
+	const uint32_t *begin_us;
+	uint64_t samples;
+};
+
+int client_touch_begin(struct client *client, const struct touch *touch);
+/* Waits for the touches to end; endless ones are told to. */
+int client_touch_end(struct client *client, struct touch_result *ret_result);
+/* Begin and end. */
+int client_touch(
+	struct client *client, const struct touch *touch, struct touch_result *ret_result);
+
+/* Writes every page again, so that all are dirty, in RAM and mapped. */
+int client_dirty(struct client *client);
+/* madvise(@advice) by the child on all its memory. */
+int client_advise(struct client *client, int advice);
+/*
+ * Makes a non-blocking userfaultfd (or, with @is_blocking, a blocking one) in the child, registers
+ * all its memory with @mode (UFFDIO_REGISTER_MODE_…, 0: registers nothing) and hands it over.
+ */
+int client_userfaultfd(
+	struct client *client, uint64_t features, uint64_t mode, bool is_blocking, int *ret_fd);
+
+#endif
