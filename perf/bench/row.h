@@ -23,13 +23,13 @@ struct round {
 };
 
 struct row {
-	const char *id;		/* of a target ("P1"), or of its own */
-	const char *part;	/* "p50", "p99", "8 threads", … or NULL: tells rows of one id apart */
-	const char *what;	/* a sentence */
+	const char *id;	  /* of a target ("P1"), or of its own */
+	const char *part; /* "p50", "p99", "8 threads", … or NULL: tells rows of one id apart */
+	const char *what; /* a sentence */
 	const char *subject;
 	const char *reference;
-	const char *unit;	/* of the measured values: "us", "GB/s", "faults/s", … */
-	const char *placement;	/* "same", "cross", "none" */
+	const char *unit;      /* of the measured values: "us", "GB/s", "faults/s", … */
+	const char *placement; /* "same", "cross", "none" */
 	uint32_t count;
 	struct round round[ROUNDS_MAX];
 };

@@ -18,8 +18,11 @@
 #include <sys/types.h>
 
 #define CLIENT_THREADS_MAX 128u
-/* Touches measured in one go; more are made, and not measured. */
-#define CLIENT_SAMPLES_MAX (16u << 20)
+/*
+ * Touches of one order, and touches measured in one go; more are made, and not measured. Each array
+ * of that many stays below 64 MiB, so that a daemon that looks for guest memory passes it by.
+ */
+#define CLIENT_SAMPLES_MAX (4u << 20)
 #define CLIENT_ANY_CPU	   (-1)
 
 enum client_content {
@@ -74,8 +77,7 @@ int client_touch_begin(struct client *client, const struct touch *touch);
 /* Waits for the touches to end; endless ones are told to. */
 int client_touch_end(struct client *client, struct touch_result *ret_result);
 /* Begin and end. */
-int client_touch(
-	struct client *client, const struct touch *touch, struct touch_result *ret_result);
+int client_touch(struct client *client, const struct touch *touch, struct touch_result *ret_result);
 
 /* Writes every page again, so that all are dirty, in RAM and mapped. */
 int client_dirty(struct client *client);

@@ -18,7 +18,8 @@ enum order_kind {
 
 const char *order_name(enum order_kind kind);
 /* Fills @ret_order with @count page numbers below @pages; @count <= @pages but for ORDER_ZIPF. */
-void order_make(enum order_kind kind, uint64_t pages, uint64_t count, uint64_t seed,
-	uint32_t *ret_order);
+/* 0 or -ENOMEM. */
+int order_make(
+	enum order_kind kind, uint64_t pages, uint64_t count, uint64_t seed, uint32_t *ret_order);
 
 #endif

@@ -30,7 +30,7 @@ struct contestant_setup {
 	uint32_t shards;       /* of vmswapd; 0: 1 */
 	const char *directory; /* for swap files; on the disk under test */
 	const char *daemon;    /* path of vmswapd */
-	const char *option;    /* of this contestant only, e.g. the kind of a raw handler; or NULL */
+	const char *option; /* of this contestant only, e.g. the kind of a raw handler; or NULL */
 };
 
 struct contestant;

@@ -32,8 +32,10 @@ ONLY_IN = (
     (r"liburing\.h", ("io/", "tests/kernel/")),
     (r"liburing/.*", ("io/", "tests/kernel/")),
     (r"linux/io_uring\.h", ("io/", "tests/")),
-    # tests/kernel states kernel facts; ctl/client makes the uffd in the VMM, without our layers.
-    (r"linux/userfaultfd\.h", ("io/", "ctl/client/", "tests/kernel/")),
+    # tests/kernel states kernel facts; ctl/client makes the uffd in the VMM, without our layers;
+    # floors and peers speak to the kernel themselves.
+    (r"linux/userfaultfd\.h",
+     ("io/", "ctl/client/", "tests/kernel/", "perf/client/", "perf/contestant/")),
     # perf/queue_convoy.c measures ck_ring against our ring.
     (r"ck_\w+\.h", ("queue/", "perf/queue_convoy.c")),
     # tests/kernel proves what an injected call does.
@@ -96,6 +98,7 @@ CASES = (
     ("tests/unit/test_poison.c", "#include <liburing.h>\n", "belongs to io/"),
     ("tests/unit/test_ring.c", '#include "queue/ring.c"\n', None),
     ("perf/queue_convoy.c", "#include <ck_ring.h>\n", None),
+    ("perf/contestant/raw.c", "#include <linux/userfaultfd.h>\n", None),
     ("queue/base/log.c", '#include "queue/ring.h"\n', "queue/base may not"),
     ("queue/ring.c", '#include "io/uring.h"\n', "queue may not"),
     ("io/uring.c", '#include "engine/page.h"\n', "io may not"),
@@ -103,6 +106,7 @@ CASES = (
     ("engine/fault.c", '  #  include "ctl/rpc.h"\n', "engine may not"),
     ("engine/fault.c", "#include <liburing.h>\n", "belongs to io/"),
     ("engine/fault.h", "#include <linux/userfaultfd.h>\n", "belongs to io/"),
+    ("perf/bench/main.c", "#include <linux/userfaultfd.h>\n", "belongs to io/"),
     ("engine/fault.h", "#include <ck_pr.h>\n", "belongs to queue/"),
     ("io/guest.c", "#include <sys/ptrace.h>\n", "belongs to ctl/"),
     ("ctl/client/client.c", '#include "engine/engine.h"\n', "ctl/client may not"),

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The child's half of a client: its first thread takes commands, others touch. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include <linux/userfaultfd.h>
+
+#include "perf/client/command.h"
+#include "perf/client/content.h"
+#include "queue/base/assert.h"
+#include "queue/base/clock.h"
+#include "queue/base/err.h"
+
+struct toucher {
+	const struct child *child;
+	const struct touch *touch;
+	pthread_barrier_t *barrier;
+	uint64_t start;	   /* first place in the order */
+	uint64_t count;	   /* places */
+	uint64_t sample;   /* first place for samples */
+	uint64_t capacity; /* samples */
+	uint64_t begin_ns; /* of the first touch */
+	uint64_t end_ns;
+	uint64_t touches;
+	uint64_t bad_pages;
+};
+
+static uint64_t process_cpu_ns(void)
+{
+	struct timespec time;
+
+	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+	return (uint64_t)time.tv_sec * NS_PER_S + (uint64_t)time.tv_nsec;
+}
+
+static void pin(int cpu)
+{
+	cpu_set_t cpus;
+
+	if (cpu == CLIENT_ANY_CPU)
+		return;
+	CPU_ZERO(&cpus);
+	CPU_SET((unsigned)cpu, &cpus);
+	(void)sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
+int child_map(struct child *child, int memfd)
+{
+	const uint64_t size = child->config->pages * PAGE_BYTES;
+	const int flags = memfd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+
+	child->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, memfd, 0);
+	if (child->memory == MAP_FAILED)
+		return -errno;
+	for (uint64_t page = 0; page < child->config->pages; page++) {
+		uint64_t *word = child->memory + page * CONTENT_WORDS;
+
+		if (content_page_is_zero(child->config, page))
+			memset(word, 0, PAGE_BYTES);
+		else
+			content_fill(child->config, page, word);
+	}
+	return 0;
+}
+
+static void pause_us(uint32_t duration_us)
+{
+	const struct timespec duration = {
+		.tv_sec = duration_us / 1000000,
+		.tv_nsec = (long)(duration_us % 1000000) * (long)NS_PER_US,
+	};
+
+	(void)nanosleep(&duration, NULL);
+}
+
+/* One touch, measured while there is room for its sample. */
+static void touch_page(struct toucher *toucher, uint64_t page)
+{
+	struct client_shared *shared = toucher->child->shared;
+	volatile uint64_t *word = toucher->child->memory + page * CONTENT_WORDS;
+	const uint64_t before = clock_ns();
+	uint64_t after;
+
+	if (toucher->touch->is_write)
+		word[0] = word[0] + 1;
+	else
+		(void)word[0];
+	after = clock_ns();
+	toucher->bad_pages += !content_is_right(toucher->child->config, page, word);
+	if (toucher->touches < toucher->capacity) {
+		const uint64_t sample = toucher->sample + toucher->touches;
+
+		shared->latency_ns[sample] = (uint32_t)MIN(after - before, UINT32_MAX);
+		shared->begin_us[sample] = (uint32_t)((before - toucher->begin_ns) / NS_PER_US);
+	}
+	toucher->touches++;
+}
+
+static void *touch_all(void *argument)
+{
+	struct toucher *toucher = argument;
+	const struct client_shared *shared = toucher->child->shared;
+	const bool is_endless = toucher->touch->is_endless;
+
+	pin(toucher->touch->cpu);
+	(void)pthread_barrier_wait(toucher->barrier);
+	toucher->begin_ns = clock_ns();
+	do {
+		for (uint64_t i = 0; i < toucher->count; i++) {
+			if (is_endless &&
+				atomic_load_explicit(&shared->must_stop, memory_order_relaxed))
+				break;
+			touch_page(toucher, shared->order[toucher->start + i]);
+			if (toucher->touch->pace_us > 0)
+				pause_us(toucher->touch->pace_us);
+		}
+	} while (is_endless && !atomic_load_explicit(&shared->must_stop, memory_order_relaxed));
+	toucher->end_ns = clock_ns();
+	return NULL;
+}
+
+/* Samples of the threads are moved together, in the threads' order. */
+static uint64_t collect(const struct child *child, struct toucher *toucher, uint32_t threads,
+	struct client_answer *answer)
+{
+	uint64_t begin_ns = UINT64_MAX;
+	uint64_t end_ns = 0;
+
+	for (uint32_t i = 0; i < threads; i++) {
+		const uint64_t count = MIN(toucher[i].touches, toucher[i].capacity);
+
+		memmove(child->shared->latency_ns + answer->samples,
+			child->shared->latency_ns + toucher[i].sample, count * sizeof(uint32_t));
+		memmove(child->shared->begin_us + answer->samples,
+			child->shared->begin_us + toucher[i].sample, count * sizeof(uint32_t));
+		answer->samples += count;
+		answer->touches += toucher[i].touches;
+		answer->bad_pages += toucher[i].bad_pages;
+		begin_ns = MIN(begin_ns, toucher[i].begin_ns);
+		end_ns = MAX(end_ns, toucher[i].end_ns);
+	}
+	return end_ns - begin_ns;
+}
+
+/* Endless touches share the whole room for samples; the others need one for each place. */
+static void deal(const struct child *child, const struct touch *touch, pthread_barrier_t *barrier,
+	struct toucher *ret_touchers)
+{
+	const uint64_t room = touch->is_endless ? CLIENT_SAMPLES_MAX : touch->count;
+
+	for (uint32_t i = 0; i < touch->threads; i++)
+		ret_touchers[i] = (struct toucher){
+			.child = child,
+			.touch = touch,
+			.barrier = barrier,
+			.start = touch->count * i / touch->threads,
+			.count = touch->count * (i + 1) / touch->threads -
+				 touch->count * i / touch->threads,
+			.sample = room * i / touch->threads,
+			.capacity = room * (i + 1) / touch->threads - room * i / touch->threads,
+		};
+}
+
+static int run_touchers(
+	const struct child *child, const struct touch *touch, struct client_answer *answer)
+{
+	struct toucher toucher[CLIENT_THREADS_MAX];
+	pthread_t thread[CLIENT_THREADS_MAX];
+	pthread_attr_t attributes;
+	pthread_barrier_t barrier;
+	uint64_t cpu_ns;
+
+	(void)pthread_barrier_init(&barrier, NULL, touch->threads);
+	(void)pthread_attr_init(&attributes);
+	(void)pthread_attr_setstacksize(&attributes, 64 * KIB);
+	deal(child, touch, &barrier, toucher);
+	cpu_ns = process_cpu_ns();
+	for (uint32_t i = 0; i < touch->threads; i++) {
+		const int error = pthread_create(&thread[i], &attributes, touch_all, &toucher[i]);
+
+		/* Those that wait at the barrier could not be let go. */
+		ASSERT(error == 0);
+	}
+	for (uint32_t i = 0; i < touch->threads; i++)
+		(void)pthread_join(thread[i], NULL);
+	answer->cpu_ns = process_cpu_ns() - cpu_ns;
+	answer->elapsed_ns = collect(child, toucher, touch->threads, answer);
+	(void)pthread_attr_destroy(&attributes);
+	(void)pthread_barrier_destroy(&barrier);
+	return 0;
+}
+
+static int dirty_all(const struct child *child)
+{
+	for (uint64_t page = 0; page < child->config->pages; page++) {
+		volatile uint64_t *word = child->memory + page * CONTENT_WORDS;
+
+		/* A zero page stays one. */
+		word[0] = content_page_is_zero(child->config, page) ? 0 : word[0] + 1;
+	}
+	return 0;
+}
+
+static int make_userfaultfd(const struct child *child, const struct client_command *command)
+{
+	const int flags = O_CLOEXEC | (command->uffd_is_blocking ? 0 : O_NONBLOCK);
+	struct uffdio_api api = {.api = UFFD_API, .features = command->uffd_features};
+	struct uffdio_register range = {
+		.range = {.start = (uintptr_t)child->memory,
+			.len = child->config->pages * PAGE_BYTES},
+		.mode = command->uffd_mode,
+	};
+	CLEANUP_FD int fd = (int)errno_of(syscall(SYS_userfaultfd, flags));
+
+	if (fd < 0)
+		return fd;
+	if (ioctl(fd, UFFDIO_API, &api) < 0)
+		return -errno;
+	if (range.mode != 0 && ioctl(fd, UFFDIO_REGISTER, &range) < 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
+static int run_command(const struct child *child, const struct client_command *command,
+	struct client_answer *answer)
+{
+	switch (command->kind) {
+	case CLIENT_TOUCH: return run_touchers(child, &command->touch, answer);
+	case CLIENT_DIRTY: return dirty_all(child);
+	case CLIENT_ADVISE:
+		return errno_of(
+			madvise(child->memory, child->config->pages * PAGE_BYTES, command->advice));
+	case CLIENT_USERFAULTFD: return make_userfaultfd(child, command);
+	}
+	UNREACHABLE();
+}
+
+void child_run(struct child *child)
+{
+	struct client_command command;
+
+	while (recv(child->socket, &command, sizeof(command), 0) == sizeof(command)) {
+		struct client_answer answer = {0};
+
+		answer.result = run_command(child, &command, &answer);
+		if (send(child->socket, &answer, sizeof(answer), MSG_NOSIGNAL) < 0)
+			return;
+	}
+}
