@@ -65,7 +65,7 @@ struct touch_result {
 	uint64_t touches;
 	uint64_t bad_pages; /* content was not what it should be: whoever served it is broken */
 	/*
-	 * Latency of touch i, and when it began (us after client_touch_begin()), i < samples; in the
+	 * Latency of touch i, and when it began (us after the first), i < samples; in the
 	 * order they were dealt: thread by thread. The client's memory: valid until its next touch.
 	 */
 	uint32_t *latency_ns;

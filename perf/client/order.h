@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The orders in which a client touches its pages. All are made from a seed: same seed, same order. */
+/* The orders in which a client touches its pages, made from a seed: same seed, same order. */
 #ifndef VMSWAP_PERF_CLIENT_ORDER_H
 #define VMSWAP_PERF_CLIENT_ORDER_H
 
