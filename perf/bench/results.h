@@ -10,7 +10,7 @@
  *    "end_us"}…],"states":[{"at_us","resident","staged","swapped","zero"}…]}
  *   {"name","kind":"points","points":[{"shards","threads","faults_per_s","min","max"}…]}
  *
- * A row or series replaces an older one of the same id, part and placement, or name, so that several
+ * A row or series replaces an older one of the same id, part and placement, or name: several
  * partial runs make one file.
  */
 #ifndef VMSWAP_PERF_BENCH_RESULTS_H
