@@ -53,7 +53,9 @@ static void pin(int cpu)
 
 static void fill(const struct child *child)
 {
-	for (uint64_t page = 0; page < child->config->pages; page++) {
+	const uint64_t stride = MAX(child->config->fill_stride, 1u);
+
+	for (uint64_t page = 0; page < child->config->pages; page += stride) {
 		uint64_t *word = child->memory + page * CONTENT_WORDS;
 
 		if (content_page_is_zero(child->config, page))
@@ -66,7 +68,7 @@ static void fill(const struct child *child)
 int child_map(struct child *child, int memfd)
 {
 	const uint64_t size = child->config->pages * PAGE_BYTES;
-	const int flags = memfd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+	const int flags = memfd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED | MAP_NORESERVE;
 
 	child->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, memfd, 0);
 	if (child->memory == MAP_FAILED)
@@ -205,7 +207,9 @@ static int run_touchers(
 
 static int dirty_all(const struct child *child)
 {
-	for (uint64_t page = 0; page < child->config->pages; page++) {
+	const uint64_t stride = MAX(child->config->fill_stride, 1u);
+
+	for (uint64_t page = 0; page < child->config->pages; page += stride) {
 		volatile uint64_t *word = child->memory + page * CONTENT_WORDS;
 
 		/* A zero page stays one. */
