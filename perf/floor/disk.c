@@ -119,8 +119,8 @@ static void begin_piece(struct run *run, uint32_t place)
 	run->begin_ns[place] = clock_ns();
 	run->begun++;
 	/*
-	 * At once: in a batch, the disk would wait for the last of it. What is refused (no memory for
-	 * it now) goes with the next call. A single one goes with the wait for it, in one call.
+	 * At once: in a batch, the disk would wait for the last of it. What is refused (no memory
+	 * for it now) goes with the next call. A single one goes with the wait for it.
 	 */
 	if (job->depth > 1)
 		(void)io_uring_submit(&run->ring);
@@ -193,12 +193,13 @@ static int run_pinned(struct run *run, uint64_t *ret_elapsed_ns)
 
 static int run_job(const struct floor_disk_job *job, struct floor_disk_result *ret_result)
 {
-	struct run run = {.job = job};
-	CLEANUP_FREE uint32_t *latency_ns = malloc(job->pieces * sizeof(*latency_ns));
+	struct run run = {
+		.job = job,
+		.latency_ns = malloc(job->pieces * sizeof(*run.latency_ns)),
+	};
 	uint64_t elapsed_ns = 0;
-	int result = latency_ns ? make_order(&run) : -ENOMEM;
+	int result = run.latency_ns ? make_order(&run) : -ENOMEM;
 
-	run.latency_ns = latency_ns;
 	if (result == 0)
 		result = make_buffers(&run);
 	if (result == 0)
@@ -206,14 +207,16 @@ static int run_job(const struct floor_disk_job *job, struct floor_disk_result *r
 	free(run.order);
 	if (run.memory)
 		(void)munmap(run.memory, memory_bytes(job));
-	if (result < 0)
+	if (result < 0) {
+		free(run.latency_ns);
 		return result;
+	}
 	ASSERT(run.ended == job->pieces);
 	*ret_result = (struct floor_disk_result){
 		.elapsed_ns = elapsed_ns,
 		.bytes = job->pieces * job->piece_bytes,
 		.samples = job->pieces,
-		.latency_ns = take_pointer(&latency_ns),
+		.latency_ns = run.latency_ns,
 	};
 	return 0;
 }

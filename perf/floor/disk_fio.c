@@ -28,6 +28,8 @@ static const char *fio_name(enum floor_disk_kind kind)
 static void format_command(const struct floor_disk_job *job, char *ret_command, size_t size)
 {
 	char cpu[32] = "";
+	const unsigned long long size_bytes = job->size_bytes;
+	const unsigned long long io_bytes = job->pieces * job->piece_bytes;
 	int length;
 
 	if (job->cpu != FLOOR_ANY_CPU)
@@ -38,8 +40,7 @@ static void format_command(const struct floor_disk_job *job, char *ret_command, 
 		" --registerfiles=1 --lat_percentiles=1 --clat_percentiles=0"
 		" --percentile_list=50:99 --output-format=json 2>/dev/null",
 		(int)getpid(), job->fd, fio_name(job->kind), job->piece_bytes, job->depth,
-		(unsigned long long)job->size_bytes,
-		(unsigned long long)(job->pieces * job->piece_bytes), cpu);
+		size_bytes, io_bytes, cpu);
 	ASSERT(length > 0);
 	ASSERT((size_t)length < size);
 }
