@@ -82,7 +82,7 @@ int contestant_fail(struct contestant *self, int error, const char *format, ...)
 
 /* For contestants that are a forked handler: pins the caller to setup.cpus[0], if there is one. */
 void contestant_pin_handler(const struct contestant *self);
-/* CPU time of process @pid, threads included (ended ones too), from /proc; 0 when it is gone. */
+/* CPU time of process @pid, threads included (ended ones too); 0 when it is gone. */
 uint64_t contestant_process_cpu_ns(pid_t pid);
 
 #endif
