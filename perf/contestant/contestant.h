@@ -71,6 +71,9 @@ extern const struct contestant_operations contestant_qemu;   /* QEMU-postcopy-st
 extern const struct contestant_operations contestant_kernel; /* minor, zero-fill */
 extern const struct contestant_operations contestant_swap;   /* swap file, zram-lz4 */
 
+/* The raw handler's name in rows, "raw-" and its option; NULL: there is no such kind. */
+const char *contestant_raw_name(const char *option);
+
 /* Starts the client, then opens. On error ->why says what is missing; close all the same. */
 int contestant_open(struct contestant *self, const struct contestant_operations *operations,
 	const struct contestant_setup *setup);
