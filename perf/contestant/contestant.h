@@ -66,7 +66,7 @@ struct contestant {
 
 extern const struct contestant_operations contestant_vmswapd;
 extern const struct contestant_operations contestant_raw;    /* raw.c: option names the kind */
-extern const struct contestant_operations contestant_crosvm; /* crosvm-style */
+extern const struct contestant_operations contestant_crosvm; /* or option "random": crosvm.h */
 extern const struct contestant_operations contestant_qemu;   /* QEMU-postcopy-style */
 extern const struct contestant_operations contestant_kernel; /* minor, zero-fill */
 extern const struct contestant_operations contestant_swap;   /* swap file, zram-lz4 */
