@@ -54,12 +54,13 @@ static void pin(int cpu)
 int child_map(struct child *child, int memfd)
 {
 	const uint64_t size = child->config->pages * PAGE_BYTES;
-	const int flags = memfd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+	const int flags = memfd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED | MAP_NORESERVE;
+	const uint64_t stride = MAX(child->config->fill_stride, 1u);
 
 	child->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, memfd, 0);
 	if (child->memory == MAP_FAILED)
 		return -errno;
-	for (uint64_t page = 0; page < child->config->pages; page++) {
+	for (uint64_t page = 0; page < child->config->pages; page += stride) {
 		uint64_t *word = child->memory + page * CONTENT_WORDS;
 
 		if (content_page_is_zero(child->config, page))
@@ -199,7 +200,9 @@ static int run_touchers(
 
 static int dirty_all(const struct child *child)
 {
-	for (uint64_t page = 0; page < child->config->pages; page++) {
+	const uint64_t stride = MAX(child->config->fill_stride, 1u);
+
+	for (uint64_t page = 0; page < child->config->pages; page += stride) {
 		volatile uint64_t *word = child->memory + page * CONTENT_WORDS;
 
 		/* A zero page stays one. */

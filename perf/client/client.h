@@ -34,6 +34,7 @@ struct client_config {
 	uint64_t pages;
 	bool is_anonymous;     /* private memory (for kernel peers), else a memfd mapped shared */
 	uint32_t zero_percent; /* scattered pages that are in RAM and all zero */
+	uint64_t fill_stride;  /* only every so-manieth page is filled and may be touched; 0: all */
 	enum client_content content;
 };
 
