@@ -194,17 +194,20 @@ static void run_trace(
 	struct bench *bench, const char *name, const char *path, enum placement placement)
 {
 	struct touch_trial trial = one_thread(bench, ORDER_UNIFORM, placement);
+	CLEANUP_FREE uint32_t *order = NULL;
 	struct trace trace;
-	char why[256];
+	const char *why;
+	uint64_t pages;
 
-	if (trace_load(path, &trace, why, sizeof(why)) < 0) {
+	if (trace_load(path, &trace, &why) < 0) {
 		bench_skip(bench, path, why);
 		return;
 	}
-	trial.trace = trace.order;
-	trial.count = trace.count;
-	run_order(
-		bench, name, &trial, divide_up(trace.pages, CHUNK_PAGES) * CHUNK_BYTES, placement);
+	pages = divide_up(MAX(trace.count, 1u), CHUNK_PAGES) * CHUNK_PAGES;
+	if (trace_first_touches(&trace, TRACE_DENSE, pages, &order, &trial.count) == 0) {
+		trial.trace = order;
+		run_order(bench, name, &trial, pages * PAGE_BYTES, placement);
+	}
 	trace_free(&trace);
 }
 

@@ -173,7 +173,7 @@ int herd_status(struct herd *herd, double *ret_us)
 
 int herd_number(struct herd *herd, const char *key, uint64_t *ret_number)
 {
-	json_t *result;
+	json_t *result = NULL;
 	const int error =
 		daemon_call(herd->daemon, "vm.status", json_pack("{s:s}", "vm", "vm0"), &result);
 

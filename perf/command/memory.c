@@ -7,6 +7,7 @@
  * Values that are no ratio of two measurements have 1, or the size of the VM, as their reference.
  */
 #include <stdio.h>
+#include <unistd.h>
 
 #include "perf/bench/bench.h"
 #include "perf/bench/host.h"
@@ -59,7 +60,7 @@ static int measure_tables(struct bench *bench, struct herd *herd)
 	struct row swapped = plain_row("P13", "swapped", "metadata, all out", "B/page");
 	uint64_t ns;
 	uint64_t bytes;
-	double per_page;
+	double per_page = 0;
 	int error = herd_open(herd, bench, 1, SHARDS, &config);
 
 	if (error == 0)

@@ -40,7 +40,7 @@ static uint64_t now_us(const struct timeline *timeline)
 /* {"at_us","resident","staged","swapped","zero"}: shares of the pages. */
 static int look(struct timeline *timeline)
 {
-	json_t *result;
+	json_t *result = NULL;
 	const json_t *metrics;
 	const json_t *vm;
 	double pages;
@@ -66,7 +66,7 @@ static int look(struct timeline *timeline)
 
 static int is_over(struct timeline *timeline, json_int_t job)
 {
-	json_t *result;
+	json_t *result = NULL;
 	int is_running = 0;
 	const int error = daemon_call(timeline->herd.daemon, "job.list", json_object(), &result);
 	const json_t *jobs;

@@ -37,8 +37,8 @@ ONLY_IN = (
     # floors and peers speak to the kernel themselves.
     (r"linux/userfaultfd\.h",
      ("io/", "ctl/client/", "tests/kernel/", "perf/client/", "perf/contestant/")),
-    # perf/queue_convoy.c measures ck_ring against our ring.
-    (r"ck_\w+\.h", ("queue/", "perf/queue_convoy.c")),
+    # perf/command/queue_threads.c measures ck_ring against our ring.
+    (r"ck_\w+\.h", ("queue/", "perf/command/queue_threads.c")),
     # tests/kernel proves what an injected call does.
     (r"sys/ptrace\.h", ("ctl/", "tests/kernel/")),
 )
@@ -98,7 +98,7 @@ CASES = (
     ("tests/kernel/test_poison.c", '#include "kernel_test.h"\n', None),
     ("tests/unit/test_poison.c", "#include <liburing.h>\n", "belongs to io/"),
     ("tests/unit/test_ring.c", '#include "queue/ring.c"\n', None),
-    ("perf/queue_convoy.c", "#include <ck_ring.h>\n", None),
+    ("perf/command/queue_threads.c", "#include <ck_ring.h>\n", None),
     ("perf/contestant/raw.c", "#include <linux/userfaultfd.h>\n", None),
     ("perf/floor/disk.c", "#include <liburing.h>\n#include \"perf/floor/disk.h\"\n", None),
     ("queue/base/log.c", '#include "queue/ring.h"\n', "queue/base may not"),
