@@ -23,6 +23,7 @@ enum option_code {
 	OPTION_SWAP_FILE,
 	OPTION_SWAP_DEVICE,
 	OPTION_SWAP_LIMIT,
+	OPTION_PREALLOCATE,
 	OPTION_SOCKET,
 	OPTION_POLL_US,
 	OPTION_FOREGROUND,
@@ -38,6 +39,7 @@ static const struct option options[] = {
 	{"swap-file", required_argument, NULL, OPTION_SWAP_FILE},
 	{"swap-device", required_argument, NULL, OPTION_SWAP_DEVICE},
 	{"swap-limit", required_argument, NULL, OPTION_SWAP_LIMIT},
+	{"preallocate", no_argument, NULL, OPTION_PREALLOCATE},
 	{"socket", required_argument, NULL, OPTION_SOCKET},
 	{"poll-us", required_argument, NULL, OPTION_POLL_US},
 	{"foreground", no_argument, NULL, OPTION_FOREGROUND},
@@ -57,6 +59,7 @@ static const char usage_text[] =
 	"  --swap-file PATH    a named file holds them\n"
 	"  --swap-device DEV   a block device holds them; its content is lost\n"
 	"  --swap-limit SIZE   no more than this; K, M, G, T\n"
+	"  --preallocate       write the swap file once at the start and keep its space\n"
 	"  --socket PATH       the control socket (" CONFIG_SOCKET ")\n"
 	"  --poll-us N         a shard spins this long after activity before it sleeps (50)\n"
 	"  --foreground        do not detach from the terminal\n"
@@ -234,6 +237,7 @@ static int parse_option(enum option_code code, const char *text, struct config *
 	case OPTION_SWAP_DIR: return set_store(config, SWAPFILE_UNNAMED, text);
 	case OPTION_SWAP_FILE: return set_store(config, SWAPFILE_NAMED, text);
 	case OPTION_SWAP_DEVICE: return set_store(config, SWAPFILE_DEVICE, text);
+	case OPTION_PREALLOCATE: config->store.is_preallocated = true; return 0;
 	case OPTION_SWAP_LIMIT: return config_parse_size(text, &config->store.limit_bytes);
 	case OPTION_POLL_US: return parse_poll(text, config);
 	case OPTION_LOG_LEVEL: return parse_level(text, &config->log_level);
@@ -253,6 +257,10 @@ static int check(struct config *config, bool shards_given, struct problem *probl
 		return problem_set(problem, -EINVAL, "usage",
 			"--cpus names %u CPUs for %u shards: name one for each", config->cpu_count,
 			config->shard_count);
+	if (config->store.is_preallocated && config->store.limit_bytes == 0 &&
+		config->store.kind != SWAPFILE_DEVICE)
+		return problem_set(problem, -EINVAL, "usage",
+			"--preallocate would fill the file system: give --swap-limit");
 	if (!config->store.path)
 		config->store.path = CONFIG_SWAP_DIR;
 	ASSERT(config->shard_count >= 1);

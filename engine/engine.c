@@ -270,7 +270,7 @@ uint64_t engine_release_space(struct engine *engine, uint64_t max_bytes)
 	uint64_t round = 1;
 	struct cmdq *reply;
 
-	if (replies_lend(&engine->replies, &reply))
+	if (engine->store.is_preallocated || replies_lend(&engine->replies, &reply))
 		return 0;
 	(void)pthread_mutex_lock(&engine->space_lock);
 	while (released < max_bytes && round > 0) {

@@ -134,7 +134,7 @@ static uint32_t count_writes(const struct task *task)
 	return count;
 }
 
-/* Puts the next page that wants to be written into vector element @element, with @slot. */
+/* Makes the next page that wants to be written element @element of a run, with @slot. */
 static void gather(struct shard *shard, struct task *task, uint32_t element, uint32_t slot)
 {
 	const uint32_t i = task->cursor++;
@@ -143,11 +143,26 @@ static void gather(struct shard *shard, struct task *task, uint32_t element, uin
 	page_set_digest(&task->vm->table, page, task->digest[i]);
 	task->slot[i] = slot;
 	task->vector_page[element] = (uint16_t)i;
-	task->vector[element] = (struct iovec){
-		.iov_base = vm_alias(task->vm, page),
-		.iov_len = PAGE_BYTES,
-	};
 	move(shard, task, i, page_with_slot(PAGE_WRITING, slot, 0));
+}
+
+/* Where the pages of elements [@run, @end) lie; neighbours are one piece. Returns the pieces. */
+static uint32_t fill_vector(struct task *task, uint32_t run, uint32_t end)
+{
+	uint32_t count = 0;
+
+	for (uint32_t element = run; element < end; element++) {
+		const uint32_t i = task->vector_page[element];
+
+		if (element > run && i == task->vector_page[element - 1] + 1u)
+			task->vector[run + count - 1].iov_len += PAGE_BYTES;
+		else
+			task->vector[run + count++] = (struct iovec){
+				.iov_base = vm_alias(task->vm, task->first_page + i),
+				.iov_len = PAGE_BYTES,
+			};
+	}
+	return count;
 }
 
 /* One run of slots, one gathered write. */
@@ -162,7 +177,7 @@ static void submit_write(struct shard *shard, struct task *task, uint32_t run, u
 		gather(shard, task, element, slot + (element - run));
 	}
 	uring_writev(shard->ring, token_make(TOKEN_WRITE, run, index), shard->store_fd,
-		&task->vector[run], task->run_pages[run], (uint64_t)slot * PAGE_BYTES);
+		&task->vector[run], fill_vector(task, run, end), (uint64_t)slot * PAGE_BYTES);
 	task->in_flight++;
 }
 
@@ -312,7 +327,10 @@ static bool next_run(const struct task *task, uint32_t from, uint32_t *ret_first
 	return *ret_first < *ret_end;
 }
 
-/* Chains of punches: one kernel worker does a chain, so they do not fight for the inode's lock. */
+/*
+ * The ring's puncher does them one after the other, which is all the inode's lock allows. What the
+ * alias maps goes first, at once: taking it out of our page table page by page doubles a punch.
+ */
 static void submit_punches(struct shard *shard, struct task *task)
 {
 	const uint64_t token = token_make(TOKEN_PUNCH, 0, (uint32_t)(task - shard->tasks));
@@ -323,14 +341,16 @@ static void submit_punches(struct shard *shard, struct task *task)
 
 	ASSERT(is_more);
 	task->phase = TASK_PUNCHING;
+	if (task->has_read_alias)
+		guest_alias_drop(vm_alias(task->vm, task->first_page), task->pages * PAGE_BYTES);
+	task->has_read_alias = false;
 	while (is_more) {
 		const uint64_t offset = vm_file_offset(task->vm, task->first_page + first);
 		const uint64_t size = (end - first) * PAGE_BYTES;
 
 		task->in_flight++;
 		is_more = next_run(task, end, &first, &end);
-		uring_punch(shard->ring, token, memfd, offset, size,
-			is_more && task->in_flight % PUNCH_CHAIN_MAX != 0);
+		uring_punch(shard->ring, token, memfd, offset, size);
 	}
 	ASSERT(task->in_flight <= TASK_RUNS_MAX);
 }
@@ -343,7 +363,7 @@ static void finish(struct task *task)
 	if (task->command->op == CHUNK_OUT)
 		result->left_pages = atomic_load_explicit(&chunk->staged, memory_order_relaxed);
 	/* What was read but not punched is still in our page table, and would make zaps dearer. */
-	if (task->has_read_alias && result->pages < task->pages)
+	if (task->has_read_alias)
 		guest_alias_drop(vm_alias(task->vm, task->first_page), task->pages * PAGE_BYTES);
 	task->phase = TASK_DONE;
 }

@@ -21,17 +21,38 @@
 #define BULK_BUFFER_BYTES  (BULK_READ_PAGES * PAGE_BYTES)
 #define FAULT_BYTES	   (FAULT_READS_MAX * FAULT_BUFFER_BYTES)
 #define BUFFERS_BYTES	   (FAULT_BYTES + BULK_READS_MAX * BULK_BUFFER_BYTES)
+_Static_assert(BUFFERS_BYTES % CHUNK_BYTES == 0, "the buffers are whole huge pages");
+
+/*
+ * By huge pages where the host gives them: a disk operation is then one segment, not one a page,
+ * and large reads are nearly twice as fast.
+ */
+static uint8_t *map_buffers(void)
+{
+	uint8_t *memory = mmap(NULL, BUFFERS_BYTES + CHUNK_BYTES, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *aligned;
+
+	if (memory == MAP_FAILED)
+		return NULL;
+	aligned = memory + (CHUNK_BYTES - (uintptr_t)memory % CHUNK_BYTES) % CHUNK_BYTES;
+	if (aligned > memory)
+		(void)munmap(memory, (size_t)(aligned - memory));
+	(void)munmap(aligned + BUFFERS_BYTES, (size_t)(memory + CHUNK_BYTES - aligned));
+	(void)madvise(aligned, BUFFERS_BYTES, MADV_HUGEPAGE);
+	/* Refused without the right: registering the buffers pins them anyway. */
+	if (mlock(aligned, BUFFERS_BYTES) < 0)
+		memset(aligned, 0, BUFFERS_BYTES);
+	return aligned;
+}
 
 int fills_init(struct fills *fills)
 {
-	uint8_t *memory = mmap(NULL, BUFFERS_BYTES, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	uint8_t *memory = map_buffers();
 
 	memset(fills, 0, sizeof(*fills));
-	if (memory == MAP_FAILED)
-		return -errno;
-	/* Refused without the right: registering the buffers pins them anyway. */
-	(void)mlock(memory, BUFFERS_BYTES);
+	if (!memory)
+		return -ENOMEM;
 	fills->memory = memory;
 	fills->memory_bytes = BUFFERS_BYTES;
 	for (uint32_t i = 0; i < FILLS_MAX; i++) {

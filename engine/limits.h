@@ -16,22 +16,20 @@
 /* Faults that wait for a retry, a shard. One more is woken, so that it comes again. */
 #define PARKED_MAX 1024u
 /* Chunks a shard works on at the same time: depth 4 of 2 MiB writes saturates the disk. */
-#define TASKS_MAX 4u
+#define TASKS_MAX 8u
 /* Bulk read buffers a shard: 4 reads of 512 KiB keep the disk busy without delaying fault reads
  * much. */
-#define BULK_READS_MAX	8u
-#define BULK_READ_PAGES 128u
+#define BULK_READS_MAX	4u
+#define BULK_READ_PAGES 512u
 /* Pages a chunk task classifies, copies in or settles in one turn of the shard: about 10 us. */
 #define STEP_PAGES 32u
 /*
  * Gathered writes, and punches, that one task has in flight: a chunk in scattered pieces takes
  * several rounds, so that the ring never overflows.
  */
-#define TASK_RUNS_MAX 64u
-/* Punches linked in one chain. */
-#define PUNCH_CHAIN_MAX 16u
+#define TASK_RUNS_MAX 128u
 /* Operations in flight a shard. */
-#define SHARD_RING_DEPTH 1024u
+#define SHARD_RING_DEPTH 2048u
 _Static_assert(TASKS_MAX *TASK_RUNS_MAX + FAULT_READS_MAX + BULK_READS_MAX + 2 <= SHARD_RING_DEPTH,
 	"every read, write and punch has its place in the ring");
 /* Commands a lane of the command queue holds, and commands one dispatch keeps in flight a shard. */

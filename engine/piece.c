@@ -48,9 +48,8 @@ static int next_with_data(const struct vm *vm, uint32_t first, uint32_t *ret_chu
 		const struct region *region = vm_region_of_chunk(vm, first);
 		const uint64_t page = (uint64_t)first * CHUNK_PAGES;
 		uint64_t start;
-		uint64_t stop;
 		const int error = guest_next_data(region->memfd, vm_file_offset(vm, page),
-			region->file_offset + region->size_bytes, &start, &stop);
+			region->file_offset + region->size_bytes, &start, NULL);
 
 		if (!error) {
 			*ret_chunk = region->first_chunk +

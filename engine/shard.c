@@ -128,8 +128,8 @@ static void begin_space(struct shard *shard, struct command *command)
 	}
 	shard->space_command = command;
 	shard->space_slot = slot;
-	uring_punch(shard->ring, token_make(TOKEN_SPACE, 0, 0), shard->store_fd,
-		(uint64_t)slot * PAGE_BYTES, CHUNK_BYTES, false);
+	uring_discard(shard->ring, token_make(TOKEN_SPACE, 0, 0), shard->store_fd,
+		(uint64_t)slot * PAGE_BYTES, CHUNK_BYTES);
 }
 
 static void space_done(struct shard *shard)
@@ -246,7 +246,7 @@ bool shard_step(struct shard *shard)
 	is_busy |= shard->parked.count > 0 && park_retry(shard);
 	is_busy |= shard->fills.copying > 0 && fill_copy_step(shard);
 	is_busy |= take_commands(shard);
-	is_busy |= shard->tasks_active > 0 && task_step_all(shard);
+	is_busy |= shard->tasks_active > 0 && task_step_next(shard);
 	is_busy |= served_finish(shard);
 	return is_busy;
 }

@@ -86,6 +86,7 @@ struct shard {
 	struct parked parked;
 	struct task *tasks; /* TASKS_MAX */
 	uint32_t tasks_active;
+	uint32_t next_task; /* whose slice comes next */
 };
 
 /* Everything a shard needs, but its thread. -errno. Set-up threads. */

@@ -102,19 +102,25 @@ static bool step(struct shard *shard, struct task *task)
 	return false;
 }
 
-bool task_step_all(struct shard *shard)
+static bool step_one(struct shard *shard, struct task *task)
 {
-	bool is_busy = false;
+	const bool is_busy = step(shard, task);
 
+	if (task->phase != TASK_DONE)
+		return is_busy;
+	finish(shard, task);
+	return true;
+}
+
+bool task_step_next(struct shard *shard)
+{
 	shard_assert_owner(shard);
 	for (uint32_t i = 0; i < TASKS_MAX; i++) {
-		struct task *task = &shard->tasks[i];
+		struct task *task = &shard->tasks[shard->next_task];
 
-		is_busy |= step(shard, task);
-		if (task->phase == TASK_DONE) {
-			finish(shard, task);
-			is_busy = true;
-		}
+		shard->next_task = (shard->next_task + 1) % TASKS_MAX;
+		if (step_one(shard, task))
+			return true;
 	}
-	return is_busy;
+	return false;
 }

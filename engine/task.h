@@ -57,15 +57,18 @@ struct task {
 					  */
 	uint16_t vector_page[CHUNK_PAGES]; /* page in the chunk that a vector element holds */
 	uint64_t digest[CHUNK_PAGES];
-	struct iovec vector[CHUNK_PAGES];
+	struct iovec vector[CHUNK_PAGES]; /* of a write: from the index where its run begins */
 };
 
 /* Room for one more chunk. Owner thread. */
 bool task_has_room(const struct shard *shard);
 /* Begins the chunk operation of @command. Owner thread. */
 void task_begin(struct shard *shard, struct command *command);
-/* One slice of every task. True when one made progress. Owner thread. */
-bool task_step_all(struct shard *shard);
+/*
+ * One slice of the next task that has one to do: between two slices the shard looks for faults.
+ * False when none has. Owner thread.
+ */
+bool task_step_next(struct shard *shard);
 /* Completions. Owner thread. */
 void task_write_done(struct shard *shard, uint32_t index, uint32_t run, int32_t result);
 void task_punch_done(struct shard *shard, uint32_t index, int32_t result);

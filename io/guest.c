@@ -88,6 +88,9 @@ int guest_next_data(
 		return -errno;
 	if ((uint64_t)start >= end)
 		return -ENXIO;
+	*ret_start = (uint64_t)start;
+	if (!ret_end)
+		return 0;
 	stop = lseek(memfd, start, SEEK_HOLE);
 	if (stop < 0)
 		return -errno;
@@ -95,7 +98,6 @@ int guest_next_data(
 	 */
 	if (stop <= start)
 		stop = start + (off_t)PAGE_BYTES;
-	*ret_start = (uint64_t)start;
 	*ret_end = MIN((uint64_t)stop, end);
 	return 0;
 }

@@ -20,7 +20,8 @@ void guest_alias_drop(uint8_t *alias, uint64_t size_bytes);
 
 /*
  * The first run of pages in the page cache of @memfd within [offset, end): 0 and the run, clipped
- * to the range, or -ENXIO when there is none, or -errno. Waits for no I/O, but for a punch of the
+ * to the range, or -ENXIO when there is none, or -errno. To find where the run ends costs time in
+ * proportion to its length: @ret_end NULL spares that. Waits for no I/O, but for a punch of the
  * same memfd that runs at the moment (both hold the inode's lock).
  */
 int guest_next_data(

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -149,6 +150,25 @@ static int grow(int fd, uint64_t size_bytes)
 	return errno_of(ftruncate(fd, (off_t)size_bytes));
 }
 
+/* Unwritten extents (fallocate) would be converted by each first write, so zeros are written. */
+static int write_all(int fd, uint64_t size_bytes)
+{
+	CLEANUP_FREE void *zeros = aligned_alloc(PAGE_BYTES, CHUNK_BYTES);
+
+	if (!zeros)
+		return -ENOMEM;
+	memset(zeros, 0, CHUNK_BYTES);
+	for (uint64_t offset = 0; offset < size_bytes; offset += CHUNK_BYTES) {
+		const ssize_t written = pwrite(fd, zeros, CHUNK_BYTES, (off_t)offset);
+
+		if (written < 0)
+			return -errno;
+		if (written != (ssize_t)CHUNK_BYTES)
+			return -ENOSPC;
+	}
+	return 0;
+}
+
 int swapfile_open(const struct swapfile_config *config, struct swapfile *ret_swapfile)
 {
 	CLEANUP_FD int fd = -1;
@@ -167,11 +187,17 @@ int swapfile_open(const struct swapfile_config *config, struct swapfile *ret_swa
 		if (result < 0)
 			return result;
 	}
+	if (config->is_preallocated && config->kind != SWAPFILE_DEVICE) {
+		result = write_all(fd, size_bytes);
+		if (result < 0)
+			return result;
+	}
 	ASSERT(size_bytes > 0 && size_bytes % CHUNK_BYTES == 0);
 	*ret_swapfile = (struct swapfile){
 		.fd = take_fd(&fd),
 		.kind = config->kind,
 		.size_bytes = size_bytes,
+		.is_preallocated = config->is_preallocated,
 	};
 	return 0;
 }

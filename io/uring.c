@@ -22,6 +22,7 @@
 
 #include <liburing.h>
 
+#include "io/puncher.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
 #include "queue/base/clock.h"
@@ -38,13 +39,17 @@
 struct uring {
 	/* constant after uring_enable() */
 	struct io_uring ring;
+	struct puncher *puncher;
 	uint32_t places;
 	pid_t owner; /* thread id, 0 before uring_enable() */
 
 	/* owner thread only */
 	uint32_t in_flight; /* prepared, last result not reaped */
-	bool chain_is_open; /* the last prepared operation waits for a follower */
+	uint32_t punches;   /* prepared, result not reaped; not among in_flight */
 };
+
+/* Of the poll of the puncher's eventfd, which callers never see. */
+#define TOKEN_PUNCHER UINT64_MAX
 
 static pid_t thread_id(void)
 {
@@ -70,6 +75,11 @@ int uring_open(uint32_t depth, struct uring **ret_ring)
 	if (result < 0)
 		return result;
 	ring->places = 2 * depth;
+	result = puncher_open(depth, &ring->puncher);
+	if (result < 0) {
+		io_uring_queue_exit(&ring->ring);
+		return result;
+	}
 	*ret_ring = take_pointer(&ring);
 	return 0;
 }
@@ -87,8 +97,7 @@ static void drain(struct uring *ring)
 	};
 	struct uring_done done[CLOSE_BATCH];
 
-	ring->chain_is_open = false;
-	for (int round = 0; round < CLOSE_ROUNDS && ring->in_flight > 0; round++) {
+	for (int round = 0; round < CLOSE_ROUNDS && ring->in_flight + ring->punches > 0; round++) {
 		(void)uring_submit(ring);
 		/* -ETIME and -ENOENT: not over yet, or nothing to cancel; the results tell. */
 		(void)io_uring_register_sync_cancel(&ring->ring, &everything);
@@ -108,8 +117,14 @@ void uring_close(struct uring *ring)
 	ASSERT(ring->in_flight <= ring->places);
 	if (ring->owner == thread_id())
 		drain(ring);
+	puncher_close(ring->puncher);
 	io_uring_queue_exit(&ring->ring);
 	free(ring);
+}
+
+static void poll_puncher(struct uring *ring)
+{
+	uring_poll(ring, TOKEN_PUNCHER, puncher_eventfd(ring->puncher));
 }
 
 /* liburing 2.3 declares io_uring_enable_rings() and does not export it. */
@@ -123,6 +138,7 @@ int uring_enable(struct uring *ring)
 	if (result < 0)
 		return result;
 	ring->owner = thread_id();
+	poll_puncher(ring);
 	return 0;
 }
 
@@ -147,7 +163,6 @@ static struct io_uring_sqe *uring_sqe(struct uring *ring)
 	if (!entry) {
 		/* Prepared entries hold places, so this is out of reach while the queues are equal.
 		 */
-		ASSERT(!ring->chain_is_open);
 		(void)io_uring_submit(&ring->ring);
 		entry = io_uring_get_sqe(&ring->ring);
 	}
@@ -162,7 +177,6 @@ void uring_read_fixed(struct uring *ring, uint64_t token, int fd, void *buffer, 
 {
 	struct io_uring_sqe *entry = uring_sqe(ring);
 
-	ASSERT(!ring->chain_is_open);
 	ASSERT(size_bytes > 0);
 	io_uring_prep_read_fixed(entry, fd, buffer, size_bytes, offset, (int)buffer_index);
 	io_uring_sqe_set_data64(entry, token);
@@ -173,14 +187,20 @@ void uring_writev(struct uring *ring, uint64_t token, int fd, const struct iovec
 {
 	struct io_uring_sqe *entry = uring_sqe(ring);
 
-	ASSERT(!ring->chain_is_open);
 	ASSERT(count > 0);
 	io_uring_prep_writev(entry, fd, vector, count, offset);
 	io_uring_sqe_set_data64(entry, token);
 }
 
-void uring_punch(struct uring *ring, uint64_t token, int fd, uint64_t offset, uint64_t size_bytes,
-	bool linked)
+void uring_punch(struct uring *ring, uint64_t token, int fd, uint64_t offset, uint64_t size_bytes)
+{
+	ASSERT(ring->owner != 0);
+	ASSERT(size_bytes > 0);
+	ring->punches++;
+	puncher_push(ring->puncher, token, fd, offset, size_bytes);
+}
+
+void uring_discard(struct uring *ring, uint64_t token, int fd, uint64_t offset, uint64_t size_bytes)
 {
 	struct io_uring_sqe *entry = uring_sqe(ring);
 
@@ -188,16 +208,12 @@ void uring_punch(struct uring *ring, uint64_t token, int fd, uint64_t offset, ui
 	io_uring_prep_fallocate(entry, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		(off_t)offset, (off_t)size_bytes);
 	io_uring_sqe_set_data64(entry, token);
-	if (linked)
-		io_uring_sqe_set_flags(entry, IOSQE_IO_LINK);
-	ring->chain_is_open = linked;
 }
 
 void uring_poll(struct uring *ring, uint64_t token, int fd)
 {
 	struct io_uring_sqe *entry = uring_sqe(ring);
 
-	ASSERT(!ring->chain_is_open);
 	ASSERT(fd >= 0);
 	io_uring_prep_poll_multishot(entry, fd, POLLIN);
 	io_uring_sqe_set_data64(entry, token);
@@ -207,7 +223,6 @@ void uring_poll_cancel(struct uring *ring, uint64_t token, uint64_t target)
 {
 	struct io_uring_sqe *entry = uring_sqe(ring);
 
-	ASSERT(!ring->chain_is_open);
 	ASSERT(token != target);
 	io_uring_prep_poll_remove(entry, target);
 	io_uring_sqe_set_data64(entry, token);
@@ -235,13 +250,13 @@ static bool kernel_has_work(const struct uring *ring)
 int uring_submit(struct uring *ring)
 {
 	ASSERT(ring->owner != 0);
-	ASSERT(!ring->chain_is_open);
+	puncher_kick(ring->puncher);
 	if (io_uring_sq_ready(&ring->ring) == 0 && !kernel_has_work(ring))
 		return 0;
 	return ignore_transient(io_uring_submit_and_get_events(&ring->ring));
 }
 
-int uring_wait(struct uring *ring, uint64_t timeout_us)
+static int wait_for_result(struct uring *ring, uint64_t timeout_us)
 {
 	struct __kernel_timespec timeout = {
 		.tv_sec = (int64_t)MIN(timeout_us / (NS_PER_S / NS_PER_US), (uint64_t)INT32_MAX),
@@ -249,36 +264,69 @@ int uring_wait(struct uring *ring, uint64_t timeout_us)
 	};
 	struct io_uring_cqe *first;
 
-	ASSERT(ring->owner != 0);
-	ASSERT(!ring->chain_is_open);
 	if (timeout_us == URING_FOREVER)
-		return ignore_transient(io_uring_submit_and_wait(&ring->ring, 1));
-	return ignore_transient(
-		io_uring_submit_and_wait_timeout(&ring->ring, &first, 1, &timeout, NULL));
+		return io_uring_submit_and_wait(&ring->ring, 1);
+	return io_uring_submit_and_wait_timeout(&ring->ring, &first, 1, &timeout, NULL);
+}
+
+int uring_wait(struct uring *ring, uint64_t timeout_us)
+{
+	int result;
+
+	ASSERT(ring->owner != 0);
+	puncher_kick(ring->puncher);
+	if (ring->punches == 0)
+		return ignore_transient(wait_for_result(ring, timeout_us));
+	if (puncher_prepare_sleep(ring->puncher))
+		result = io_uring_submit_and_get_events(&ring->ring);
+	else
+		result = wait_for_result(ring, timeout_us);
+	puncher_awake(ring->puncher);
+	return ignore_transient(result);
+}
+
+static uint32_t reap_punches(struct uring *ring, struct uring_done *ret_done, uint32_t max)
+{
+	struct punched punched;
+	uint32_t count = 0;
+
+	while (ring->punches > 0 && count < max && puncher_pop(ring->puncher, &punched)) {
+		ret_done[count++] =
+			(struct uring_done){.token = punched.token, .result = punched.result};
+		ring->punches--;
+	}
+	return count;
+}
+
+/* The puncher's eventfd is ours to look after; its results lie elsewhere. */
+static void handle_puncher(struct uring *ring, bool stays_armed)
+{
+	puncher_drain(ring->puncher);
+	if (!stays_armed)
+		poll_puncher(ring);
 }
 
 uint32_t uring_reap(struct uring *ring, struct uring_done *ret_done, uint32_t max)
 {
+	uint32_t count = reap_punches(ring, ret_done, max);
 	struct io_uring_cqe *entry;
-	uint32_t count = 0;
-	unsigned int head;
 
-	io_uring_for_each_cqe(&ring->ring, head, entry)
-	{
-		const bool stays_armed = entry->flags & IORING_CQE_F_MORE;
-
-		if (count == max)
-			break;
-		ret_done[count++] = (struct uring_done){
+	while (count < max && io_uring_peek_cqe(&ring->ring, &entry) == 0) {
+		const struct uring_done done = {
 			.token = entry->user_data,
 			.result = entry->res,
-			.flags = stays_armed ? URING_MORE : 0,
+			.flags = entry->flags & IORING_CQE_F_MORE ? URING_MORE : 0,
 		};
-		if (!stays_armed) {
+
+		io_uring_cqe_seen(&ring->ring, entry);
+		if (!(done.flags & URING_MORE)) {
 			ASSERT(ring->in_flight > 0);
 			ring->in_flight--;
 		}
+		if (done.token == TOKEN_PUNCHER)
+			handle_puncher(ring, (done.flags & URING_MORE) != 0);
+		else
+			ret_done[count++] = done;
 	}
-	io_uring_cq_advance(&ring->ring, count);
 	return count;
 }

@@ -50,13 +50,14 @@ void uring_read_fixed(struct uring *ring, uint64_t token, int fd, void *buffer, 
 void uring_writev(struct uring *ring, uint64_t token, int fd, const struct iovec *vector,
 	uint32_t count, uint64_t offset);
 /*
- * fallocate(PUNCH_HOLE | KEEP_SIZE). Runs on a kernel worker, never on the caller. With @linked the
- * next prepared punch starts only when this one has ended. A failure does not stop the chain: the
- * kernel (6.18) does not take a failed fallocate for a broken link, so look at each result. A chain
- * is closed by a punch that is not @linked, before anything else is prepared or submitted.
+ * fallocate(PUNCH_HOLE | KEEP_SIZE) of guest memory, on a thread of the ring's own (puncher.h),
+ * never on the caller. Punches run and end in the order in which they were prepared; one that fails
+ * does not keep the next from running, so look at each result.
  */
-void uring_punch(struct uring *ring, uint64_t token, int fd, uint64_t offset, uint64_t size_bytes,
-	bool linked);
+void uring_punch(struct uring *ring, uint64_t token, int fd, uint64_t offset, uint64_t size_bytes);
+/* The same call for the space of a swap file, which can take long: on a kernel worker. */
+void uring_discard(
+	struct uring *ring, uint64_t token, int fd, uint64_t offset, uint64_t size_bytes);
 /*
  * Multishot poll for input: a result each time something arrives at @fd, while URING_MORE is set;
  * without it, arm again. Edge triggered: what a reader leaves unread is not reported again.

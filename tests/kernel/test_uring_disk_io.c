@@ -64,7 +64,11 @@ static void check_content(const uint8_t *buffers)
 
 int main(void)
 {
-	const struct swapfile_config config = {SWAPFILE_UNNAMED, "/var/tmp", MIB * 2};
+	const struct swapfile_config config = {
+		.kind = SWAPFILE_UNNAMED,
+		.path = "/var/tmp",
+		.limit_bytes = MIB * 2,
+	};
 	const struct machine machine = machine_new(PAGES, 0);
 	uint8_t *buffers = map_buffers();
 	const struct iovec halves[] = {

@@ -189,9 +189,10 @@ int guest_next_data(
 	if (page == stop)
 		return -ENXIO;
 	*ret_start = page * PAGE_BYTES;
-	while (page < stop && target->page[page].is_present)
+	while (ret_end && page < stop && target->page[page].is_present)
 		page++;
-	*ret_end = page * PAGE_BYTES;
+	if (ret_end)
+		*ret_end = page * PAGE_BYTES;
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * io/uring.h: operations in flight take effect some turns after they were submitted and end some
- * turns later, in any order. Punches of a chain follow each other.
+ * turns later, in any order. Punches of guest memory follow each other.
  */
 #include "io/uring.h"
 
@@ -48,8 +48,7 @@ struct operation {
 struct uring {
 	bool is_enabled;
 	uint32_t places, count;
-	uint64_t order, chain;
-	bool chain_is_open;
+	uint64_t order;
 	struct operation *operation;
 };
 
@@ -94,7 +93,6 @@ static struct operation *prepare(struct uring *ring, enum operation_kind kind, u
 
 	ASSERT(ring->is_enabled);
 	ASSERT(ring->count <= ring->places);
-	ASSERT(!ring->chain_is_open || kind == OPERATION_PUNCH);
 	*operation = (struct operation){.kind = kind, .token = token, .order = ring->order++};
 	return operation;
 }
@@ -119,24 +117,45 @@ void uring_writev(struct uring *ring, uint64_t token, int fd, const struct iovec
 	struct operation *operation = prepare(ring, OPERATION_WRITE, token);
 
 	ASSERT(fake_inode(fd) == world.disk_inode);
-	ASSERT(offset / PAGE_BYTES + count <= world.disk_slots);
 	operation->vector = vector;
-	operation->count = count;
+	operation->count = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		ASSERT(vector[i].iov_len % PAGE_BYTES == 0);
+		operation->count += (uint32_t)(vector[i].iov_len / PAGE_BYTES);
+	}
+	ASSERT(offset / PAGE_BYTES + operation->count <= world.disk_slots);
 	operation->offset = offset;
 }
 
-void uring_punch(struct uring *ring, uint64_t token, int fd, uint64_t offset, uint64_t size_bytes,
-	bool linked)
+/* Page @i of a gathered write. */
+static uint8_t *written_page(const struct operation *operation, uint32_t i)
+{
+	const struct iovec *piece = operation->vector;
+
+	for (; i >= piece->iov_len / PAGE_BYTES; piece++)
+		i -= (uint32_t)(piece->iov_len / PAGE_BYTES);
+	return (uint8_t *)piece->iov_base + i * PAGE_BYTES;
+}
+
+/* In the order in which they were prepared. */
+void uring_punch(struct uring *ring, uint64_t token, int fd, uint64_t offset, uint64_t size_bytes)
 {
 	struct operation *operation = prepare(ring, OPERATION_PUNCH, token);
 
-	if (!ring->chain_is_open)
-		ring->chain++;
-	operation->chain = ring->chain;
+	operation->chain = 1; /* of guest memory */
 	operation->fd = fd;
 	operation->offset = offset;
 	operation->size_bytes = size_bytes;
-	ring->chain_is_open = linked;
+}
+
+void uring_discard(struct uring *ring, uint64_t token, int fd, uint64_t offset, uint64_t size_bytes)
+{
+	struct operation *operation = prepare(ring, OPERATION_PUNCH, token);
+
+	operation->chain = 2; /* of the store */
+	operation->fd = fd;
+	operation->offset = offset;
+	operation->size_bytes = size_bytes;
 }
 
 void uring_poll(struct uring *ring, uint64_t token, int fd)
@@ -180,8 +199,7 @@ static void write_pages(const struct operation *operation)
 	const uint64_t first = operation->offset / PAGE_BYTES;
 
 	for (uint32_t i = 0; i < operation->count; i++) {
-		ASSERT(operation->vector[i].iov_len == PAGE_BYTES);
-		memcpy(world.disk + (first + i) * PAGE_BYTES, operation->vector[i].iov_base,
+		memcpy(world.disk + (first + i) * PAGE_BYTES, written_page(operation, i),
 			PAGE_BYTES);
 		world.slot[first + i] = (struct fake_slot){0};
 		if (fake_one_in(16))
@@ -194,7 +212,7 @@ static void put_off(const struct operation *operation)
 {
 	for (uint32_t i = 0; i < operation->count && world.late_count < LATE_MAX; i++)
 		world.late[world.late_count++] = (struct fake_late){
-			.from = operation->vector[i].iov_base,
+			.from = written_page(operation, i),
 			.slot = operation->offset / PAGE_BYTES + i,
 		};
 }
@@ -372,7 +390,6 @@ static void remove_ended(struct uring *ring)
 int uring_submit(struct uring *ring)
 {
 	ASSERT(ring->is_enabled);
-	ASSERT(!ring->chain_is_open);
 	if (world.config.check && fake_one_in(CHECK_IN))
 		world.config.check(world.config.sim);
 	fake_schedule();

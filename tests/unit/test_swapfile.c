@@ -34,7 +34,11 @@ TestSuite(swapfile, .init = make_directory, .fini = remove_directory);
 
 static struct swapfile open_store(enum swapfile_kind kind, const char *name, uint64_t limit_bytes)
 {
-	const struct swapfile_config config = {kind, name, limit_bytes};
+	const struct swapfile_config config = {
+		.kind = kind,
+		.path = name,
+		.limit_bytes = limit_bytes,
+	};
 	struct swapfile store;
 	const int result = swapfile_open(&config, &store);
 
@@ -44,7 +48,11 @@ static struct swapfile open_store(enum swapfile_kind kind, const char *name, uin
 
 static int try_open(enum swapfile_kind kind, const char *name, uint64_t limit_bytes)
 {
-	const struct swapfile_config config = {kind, name, limit_bytes};
+	const struct swapfile_config config = {
+		.kind = kind,
+		.path = name,
+		.limit_bytes = limit_bytes,
+	};
 	struct swapfile store = {.fd = -1};
 	const int result = swapfile_open(&config, &store);
 
@@ -218,4 +226,23 @@ Test(swapfile, a_device_is_opened_once_and_its_size_is_the_limit)
 	swapfile_close(&store);
 	cr_assert_eq(ioctl(loop, LOOP_CLR_FD), 0);
 	close(loop);
+}
+
+Test(swapfile, a_preallocated_store_has_all_its_blocks)
+{
+	const struct swapfile_config config = {
+		.kind = SWAPFILE_UNNAMED,
+		.path = directory,
+		.limit_bytes = 2 * CHUNK_BYTES,
+		.is_preallocated = true,
+	};
+	struct swapfile store;
+	struct stat status;
+
+	cr_assert_eq(swapfile_open(&config, &store), 0);
+
+	cr_assert(store.is_preallocated);
+	cr_assert_eq(fstat(store.fd, &status), 0);
+	cr_assert_geq((uint64_t)status.st_blocks * 512, 2 * CHUNK_BYTES);
+	swapfile_close(&store);
 }

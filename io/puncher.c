@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/puncher.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "queue/base/assert.h"
+#include "queue/base/bits.h"
+#include "queue/base/err.h"
+#include "queue/ring.h"
+#include "queue/wake.h"
+
+/* Of the thread: any other that wants the CPU goes first. */
+#define NICE 19
+
+struct punch {
+	uint64_t token;
+	uint64_t offset;
+	uint64_t size_bytes;
+	int fd;
+	int32_t result;
+};
+
+struct puncher {
+	/* constant after puncher_open() */
+	struct ring *asked; /* owner to thread */
+	struct ring *done;  /* thread to owner */
+	struct punch *punch;
+	uint32_t capacity;
+	pthread_t thread;
+	bool has_thread;
+
+	/* owner only */
+	struct punch **idle; /* stack */
+	uint32_t idle_count;
+	bool is_pushed; /* since the last kick */
+
+	/* any thread, atomics */
+	struct wake owner_wake;
+	struct wake thread_wake;
+	_Atomic bool must_end;
+};
+
+static int32_t run(const struct punch *punch)
+{
+	int result;
+
+	do {
+		result = fallocate(punch->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			(off_t)punch->offset, (off_t)punch->size_bytes);
+	} while (result < 0 && errno == EINTR);
+	return result < 0 ? -errno : 0;
+}
+
+static void wait_for_work(struct puncher *puncher)
+{
+	struct pollfd readable = {.fd = puncher->thread_wake.eventfd, .events = POLLIN};
+
+	wake_prepare(&puncher->thread_wake);
+	if (ring_count(puncher->asked) == 0 &&
+		!atomic_load_explicit(&puncher->must_end, memory_order_relaxed))
+		(void)poll(&readable, 1, -1);
+	wake_done(&puncher->thread_wake);
+}
+
+static void *run_thread(void *argument)
+{
+	struct puncher *puncher = argument;
+
+	(void)pthread_setname_np(pthread_self(), "puncher");
+	/* On Linux this is the calling thread's alone. */
+	(void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
+	for (;;) {
+		struct punch *punch = ring_pop_mpmc(puncher->asked);
+
+		if (punch) {
+			punch->result = run(punch);
+			/* There are as many places as punches. */
+			if (!ring_push_mpmc(puncher->done, punch))
+				UNREACHABLE();
+			if (ring_count(puncher->asked) == 0)
+				wake_notify(&puncher->owner_wake);
+		} else if (atomic_load_explicit(&puncher->must_end, memory_order_acquire)) {
+			return NULL;
+		} else {
+			wait_for_work(puncher);
+		}
+	}
+}
+
+static int start_thread(struct puncher *puncher)
+{
+	sigset_t all;
+	sigset_t old;
+	int error;
+
+	/* Signals are the daemon's, not this thread's. */
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+	error = pthread_create(&puncher->thread, NULL, run_thread, puncher);
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	puncher->has_thread = error == 0;
+	return -error;
+}
+
+static int init(struct puncher *puncher, uint32_t capacity)
+{
+	int error;
+
+	puncher->capacity = capacity;
+	puncher->punch = calloc(capacity, sizeof(*puncher->punch));
+	puncher->idle = calloc(capacity, sizeof(struct punch *));
+	if (!puncher->punch || !puncher->idle)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < capacity; i++)
+		puncher->idle[puncher->idle_count++] = &puncher->punch[i];
+	error = ring_new(capacity, &puncher->asked);
+	if (!error)
+		error = ring_new(capacity, &puncher->done);
+	if (!error)
+		error = wake_init(&puncher->owner_wake);
+	if (!error)
+		error = wake_init(&puncher->thread_wake);
+	return error ? error : start_thread(puncher);
+}
+
+int puncher_open(uint32_t capacity, struct puncher **ret_puncher)
+{
+	struct puncher *puncher = aligned_alloc(CACHE_LINE, sizeof(*puncher));
+	int error;
+
+	ASSERT(is_power_of_two(capacity));
+	if (!puncher)
+		return -ENOMEM;
+	*puncher = (struct puncher){
+		.owner_wake = {.eventfd = -1},
+		.thread_wake = {.eventfd = -1},
+	};
+	error = init(puncher, capacity);
+	if (error) {
+		puncher_close(puncher);
+		return error;
+	}
+	*ret_puncher = puncher;
+	return 0;
+}
+
+void puncher_close(struct puncher *puncher)
+{
+	if (!puncher)
+		return;
+	if (puncher->has_thread) {
+		atomic_store_explicit(&puncher->must_end, true, memory_order_release);
+		wake_notify(&puncher->thread_wake);
+		(void)pthread_join(puncher->thread, NULL);
+	}
+	wake_destroy(&puncher->owner_wake);
+	wake_destroy(&puncher->thread_wake);
+	ring_free(puncher->asked);
+	ring_free(puncher->done);
+	free(puncher->idle);
+	free(puncher->punch);
+	free(puncher);
+}
+
+void puncher_push(
+	struct puncher *puncher, uint64_t token, int fd, uint64_t offset, uint64_t size_bytes)
+{
+	struct punch *punch;
+
+	ASSERT(puncher->idle_count > 0);
+	punch = puncher->idle[--puncher->idle_count];
+	*punch = (struct punch){
+		.token = token, .fd = fd, .offset = offset, .size_bytes = size_bytes};
+	if (!ring_push_mpmc(puncher->asked, punch))
+		UNREACHABLE();
+	puncher->is_pushed = true;
+}
+
+void puncher_kick(struct puncher *puncher)
+{
+	if (!puncher->is_pushed)
+		return;
+	puncher->is_pushed = false;
+	wake_notify(&puncher->thread_wake);
+}
+
+bool puncher_pop(struct puncher *puncher, struct punched *ret_punched)
+{
+	struct punch *punch = ring_pop_mpmc(puncher->done);
+
+	if (!punch)
+		return false;
+	*ret_punched = (struct punched){.token = punch->token, .result = punch->result};
+	ASSERT(puncher->idle_count < puncher->capacity);
+	puncher->idle[puncher->idle_count++] = punch;
+	return true;
+}
+
+bool puncher_prepare_sleep(struct puncher *puncher)
+{
+	wake_prepare(&puncher->owner_wake);
+	return ring_count(puncher->done) > 0;
+}
+
+void puncher_awake(struct puncher *puncher)
+{
+	wake_leave(&puncher->owner_wake);
+}
+
+int puncher_eventfd(const struct puncher *puncher)
+{
+	return puncher->owner_wake.eventfd;
+}
+
+void puncher_drain(struct puncher *puncher)
+{
+	wake_drain(&puncher->owner_wake);
+}
