@@ -27,8 +27,9 @@ struct toucher {
 	uint64_t sample;   /* first place for samples */
 	uint64_t capacity; /* samples */
 	uint64_t begin_ns; /* of the first touch */
-	uint64_t end_ns;
+	uint64_t end_ns;   /* of the last touch */
 	uint64_t touches;
+	uint64_t samples;
 	uint64_t bad_pages;
 };
 
@@ -87,27 +88,34 @@ static void pause_us(uint32_t duration_us)
 	(void)nanosleep(&duration, NULL);
 }
 
+static void keep_sample(struct toucher *toucher, uint64_t begin_ns, uint64_t end_ns)
+{
+	struct client_shared *shared = toucher->child->shared;
+	const uint64_t sample = toucher->sample + toucher->samples;
+
+	if (toucher->samples == toucher->capacity)
+		return;
+	if (toucher->touch->is_watch && end_ns - begin_ns < CLIENT_STALL_US * NS_PER_US)
+		return;
+	shared->latency_ns[sample] = (uint32_t)MIN(end_ns - begin_ns, UINT32_MAX);
+	shared->begin_us[sample] = (uint32_t)((begin_ns - toucher->begin_ns) / NS_PER_US);
+	toucher->samples++;
+}
+
 /* One touch, measured while there is room for its sample. */
 static void touch_page(struct toucher *toucher, uint64_t page)
 {
-	struct client_shared *shared = toucher->child->shared;
 	volatile uint64_t *word = toucher->child->memory + page * CONTENT_WORDS;
-	const uint64_t before = clock_ns();
-	uint64_t after;
+	const uint64_t before = toucher->touch->is_watch ? toucher->end_ns : clock_ns();
 
 	/* One access: a load of its own would fault first, as a reading touch does. */
 	if (toucher->touch->is_write)
 		(void)__atomic_fetch_add(&word[0], 1, __ATOMIC_RELAXED);
 	else
 		(void)word[0];
-	after = clock_ns();
+	toucher->end_ns = clock_ns();
+	keep_sample(toucher, before, toucher->end_ns);
 	toucher->bad_pages += !content_is_right(toucher->child->config, page, word);
-	if (toucher->touches < toucher->capacity) {
-		const uint64_t sample = toucher->sample + toucher->touches;
-
-		shared->latency_ns[sample] = (uint32_t)MIN(after - before, UINT32_MAX);
-		shared->begin_us[sample] = (uint32_t)((before - toucher->begin_ns) / NS_PER_US);
-	}
 	toucher->touches++;
 }
 
@@ -120,6 +128,7 @@ static void *touch_all(void *argument)
 	pin(toucher->touch->cpu);
 	(void)pthread_barrier_wait(toucher->barrier);
 	toucher->begin_ns = clock_ns();
+	toucher->end_ns = toucher->begin_ns;
 	do {
 		for (uint64_t i = 0; i < toucher->count; i++) {
 			if (is_endless &&
@@ -130,7 +139,6 @@ static void *touch_all(void *argument)
 				pause_us(toucher->touch->pace_us);
 		}
 	} while (is_endless && !atomic_load_explicit(&shared->must_stop, memory_order_relaxed));
-	toucher->end_ns = clock_ns();
 	return NULL;
 }
 
@@ -142,7 +150,7 @@ static uint64_t collect(const struct child *child, struct toucher *toucher, uint
 	uint64_t end_ns = 0;
 
 	for (uint32_t i = 0; i < threads; i++) {
-		const uint64_t count = MIN(toucher[i].touches, toucher[i].capacity);
+		const uint64_t count = toucher[i].samples;
 
 		memmove(child->shared->latency_ns + answer->samples,
 			child->shared->latency_ns + toucher[i].sample, count * sizeof(uint32_t));

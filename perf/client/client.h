@@ -24,6 +24,7 @@
  */
 #define CLIENT_SAMPLES_MAX (4u << 20)
 #define CLIENT_ANY_CPU	   (-1)
+#define CLIENT_STALL_US	   5u
 
 enum client_content {
 	CLIENT_RANDOM, /* incompressible */
@@ -57,6 +58,11 @@ struct touch {
 	int cpu;	  /* where the threads are pinned, or CLIENT_ANY_CPU */
 	bool is_write;	  /* writes the page's first word (the content stays recognisable) */
 	bool is_endless;  /* goes through the order again and again until client_touch_end() */
+	/*
+	 * A sample is the time since the thread's touch before, whatever took it: a fault, a stop,
+	 * a lock. Those of CLIENT_STALL_US or more are kept. begin_us is when the stall began.
+	 */
+	bool is_watch;
 	uint32_t pace_us; /* endless: a thread waits so long between touches; 0: does not wait */
 };
 

@@ -20,7 +20,6 @@
 enum enable_metric {
 	ENABLE_STALL, /* us */
 	ENABLE_TIME,  /* s, of the whole operation */
-	ENABLE_IDLE_STALL,
 };
 
 static int begin_touching(struct duel_side *side, uint32_t round)
@@ -40,29 +39,12 @@ static int begin_touching(struct duel_side *side, uint32_t round)
 							   });
 }
 
-/* Without anything going on: what the machine itself does to the thread. */
-static int measure_idle(struct duel_side *side, uint32_t round)
-{
-	struct touch_result result;
-	int error = begin_touching(side, round);
-
-	if (!error) {
-		(void)usleep(200000);
-		error = client_touch_end(side->contestant.client, &result);
-	}
-	if (!error)
-		side->value[ENABLE_IDLE_STALL][round] = (double)gap_longest_us(&result);
-	return error;
-}
-
 static int trial_enable(struct duel_side *side, uint32_t round)
 {
 	struct touch_result result;
 	int stage_error;
 	int error = client_dirty(side->contestant.client);
 
-	if (!error)
-		error = measure_idle(side, round);
 	if (!error)
 		error = begin_touching(side, round);
 	if (error)
@@ -75,7 +57,7 @@ static int trial_enable(struct duel_side *side, uint32_t round)
 		return contestant_fail(&side->contestant, error, "the client ended");
 	if (result.bad_pages > 0)
 		return contestant_fail(&side->contestant, -EBADMSG, "pages were WRONG");
-	side->value[ENABLE_STALL][round] = (double)gap_longest_us(&result);
+	side->value[ENABLE_STALL][round] = gap_longest_us(&result);
 	side->value[ENABLE_TIME][round] = (double)side->contestant.moved_ns / 1e9;
 	return 0;
 }

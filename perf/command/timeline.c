@@ -19,7 +19,6 @@
 #define QUICK_BYTES   GIB
 #define FULL_BYTES    (4 * GIB)
 #define WORKING_SHARE 10u
-#define PACE_US	      20u
 #define BUCKET_US     10000u
 #define BUCKETS_MAX   6000u
 /* Between two looks at the page states. */
@@ -142,7 +141,6 @@ static int begin_touching(struct timeline *timeline, uint64_t pages)
 								    .cpu = CLIENT_ANY_CPU,
 								    .is_write = true,
 								    .is_endless = true,
-								    .pace_us = PACE_US,
 							    });
 }
 

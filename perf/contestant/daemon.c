@@ -78,6 +78,7 @@ _Noreturn static void exec_daemon(const struct daemon *daemon, const struct daem
 			limit, sizeof(limit), "%llu", (unsigned long long)config->limit_bytes);
 		argument[count++] = "--swap-limit";
 		argument[count++] = limit;
+		argument[count++] = "--preallocate";
 	}
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (log >= 0)

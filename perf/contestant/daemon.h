@@ -14,9 +14,10 @@ struct daemon_config {
 	const char *path;      /* of vmswapd */
 	const char *directory; /* of its swap file */
 	uint32_t shards;
-	const int *cpus;      /* of the shards */
-	uint32_t cpu_count;   /* 0: not pinned */
-	uint64_t limit_bytes; /* of the swap file; 0: the daemon's default */
+	const int *cpus;    /* of the shards */
+	uint32_t cpu_count; /* 0: not pinned */
+	uint64_t
+		limit_bytes; /* of the swap file, which is preallocated; 0: the daemon's defaults */
 };
 
 /* What one job did. */
