@@ -33,14 +33,14 @@ class Costs:
     switch: float = 1000      # a sleeper gets the CPU
     lock: float = 150         # each of three visits to the wait-queue lock: queue, read, wake
     waiter: float = 86        # each waiter of the descriptor that a wake walks over, lock held
-    shared: float = 4400      # at the lock, each fault, where several shards read one descriptor
-    shared_waiter: float = 86  # and each waiter then
+    shared: float = 3250      # at the lock, each fault, where several shards read one descriptor
+    shared_waiter: float = 186  # and each waiter then
     mm: float = 85            # each of three visits to the VMA's reference count
     read_call: float = 250    # read(), each batch
     serve: float = 930        # UFFDIO_CONTINUE without waiters
     copy: float = 4030        # UFFDIO_COPY instead
     wake: float = 1000        # making the sleeper runnable, its CPU not idle
-    cross_thread: float = 1350  # cache lines that the shard wrote on another CPU
+    cross_thread: float = 1550  # cache lines that the shard wrote on another CPU
     cross_shard: float = 1000   # and the other way round
     send: float = 8300        # the waker pays for waking an idle CPU
     latency: float = 29400    # from there to the sleeper's first instruction
@@ -48,7 +48,7 @@ class Costs:
     complete: float = 1400
     disk_queue: float = 1000  # serial part of one hardware queue
     disk_spread: float = 0.5
-    disk: tuple = ((1, 19800), (8, 45400), (32, 57700), (64, 71800))  # (depth, reads a second)
+    disk: tuple = ((1, 14200), (8, 45400), (32, 57700), (64, 71800))  # (depth, reads a second)
     zap: float = 204000       # 2 MiB taken from the page tables
     zap_pause: float = 133000  # marks and zero scan of the same 2 MiB
     tlb: float = 8300         # one shootdown
@@ -556,7 +556,8 @@ MOVES = (
 
 def sweep(costs, seed, changes):
     """Every cell with at least as many vCPUs as shards; more shards than vCPUs are idle."""
-    return [simulate(costs, Setup(shards=shards, vcpus=vcpus, seed=seed, **changes))
+    return [simulate(costs, Setup(shards=shards, vcpus=vcpus, seed=seed,
+                                  faults=max(6000, 64 * vcpus), **changes))
             for shards in SHARDS for vcpus in VCPUS if vcpus >= shards]
 
 
@@ -573,7 +574,8 @@ def scaled(costs, factors):
 def run_moves(sets, seed):
     rows = []
     for kind, shards, vcpus, common, what, changes, factors in MOVES:
-        setup = Setup(shards=shards, vcpus=vcpus, seed=seed, **common)
+        setup = Setup(shards=shards, vcpus=vcpus, seed=seed, faults=max(6000, 64 * vcpus),
+                      **common)
         before = simulate(sets[kind], setup)
         after = simulate(scaled(sets[kind], factors), dataclasses.replace(setup, **changes))
         faults = "disk" if setup.disk else "staged, zap" if setup.zap else "staged"
