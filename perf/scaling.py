@@ -65,7 +65,7 @@ BARE_METAL = Costs(
     disk_queue=300, disk=((1, 12000), (8, 95000), (32, 350000), (128, 800000), (256, 1000000)),
     zap=80000, zap_pause=60000, tlb=1500, tlb_cpu=100, tlb_target=500, punch=250000,
     punch_pause=500000)
-# One mm-wide serial step that explains the published plateau of one descriptor a vCPU.
+# One serial step a process wide that would explain the published plateau of a descriptor a vCPU.
 PLATEAU = dataclasses.replace(BARE_METAL, mm=1070)
 SETS = {"measured": MEASURED, "bare-metal": BARE_METAL, "plateau": PLATEAU}
 
@@ -87,7 +87,8 @@ class Setup:
     zap: bool = False         # an enable runs beside the faults
     punch: bool = False       # a swap-out runs beside the faults, one puncher a shard
     jitter: float = 0.2
-    faults: int = 6000
+    warm: int = 1500          # faults before the window
+    faults: int = 6000        # and in it
     seed: int = 1
 
 
@@ -103,6 +104,10 @@ class Server:
         self.free_at = max(now, self.free_at) + cost
         self.busy += cost
         return self.free_at
+
+    def busy_until(self, now):
+        """Time at work so far; @busy holds what is only booked as well."""
+        return self.busy - max(0.0, self.free_at - now)
 
 
 class Disk(Server):
@@ -191,7 +196,6 @@ class Machine:
         self.serial = 0
         self.done = 0
         self.response = 0.0     # sum of the time from touch to return
-        self.thinking = 0.0     # sum of the vCPUs' own CPU time, waiting for the CPU included
         self.vcpu_work = 0.0
         self.zapped = self.punched = 0
         self.tlb = Server()
@@ -312,7 +316,7 @@ class Machine:
             cost = costs.switch + self.vary(own) + self.stolen(pool)
             self.vcpu_work += cost
             yield self.now + cost
-            self.done += began > 0
+            self.done += 1
             self.response += self.now - began
             began = self.now
             yield from self.raise_fault(message)
@@ -441,19 +445,22 @@ class Machine:
 
     def account(self):
         """Sums so far, to be subtracted at the end of the window."""
-        shards = [s.work for s in self.shards]
-        locks = [u.lock.busy for u in self.uffds]
+        def busy(servers):
+            return sum(server.busy_until(self.now) for server in servers)
+
         return {
-            "shards": shards, "locks": locks,
             "time": self.now, "done": self.done, "response": self.response,
-            "vCPU": self.vcpu_work, "shard": sum(shards),
-            "walk": sum(s.walk for s in self.shards),
-            "wait-queue lock": sum(locks),
-            "mmap lock": sum(m.busy for m in self.mms), "TLB": self.tlb.busy,
-            "disk": sum(d.busy for d in self.disks),
-            "disk queue": sum(q.busy for q in self.disk_queues), "inode lock": self.inode.busy,
+            "vCPU": self.vcpu_work, "shard": sum(s.work for s in self.shards),
+            "wait-queue lock": busy(u.lock for u in self.uffds), "mmap lock": busy(self.mms),
+            "TLB": busy([self.tlb]), "disk": busy(self.disks),
+            "disk queue": busy(self.disk_queues), "inode lock": busy([self.inode]),
             "zapped": self.zapped, "punched": self.punched,
         }
+
+    def account_each(self):
+        """The same of each shard and lock: [(work, walk)], [busy]."""
+        return ([(shard.work, shard.walk) for shard in self.shards],
+                [uffd.lock.busy_until(self.now) for uffd in self.uffds])
 
 
 def servers_of(machine):
@@ -474,13 +481,12 @@ def fullest_of(result):
     # A punch delays other punches, not faults.
     del use["inode lock"]
     if result["cpu"] > 0:
-        del use["shard"], use["vCPU"]
-        return use
+        del use["vCPU"]
     return {**use, "shard": result["busiest_shard"], "wait-queue lock": result["busiest_lock"]}
 
 
 def bottleneck_of(result):
-    """The fullest resource by name; the walk where it is most of a full shard."""
+    """The fullest resource by name; the walk where it is most of the busiest shard."""
     use = fullest_of(result)
     name = max(use, key=use.get)
     if use[name] < FULL:
@@ -492,17 +498,21 @@ def bottleneck_of(result):
     return name
 
 
+def busiest(before, after):
+    """Work of the busiest shard in the window, its walks, and the time of the busiest lock."""
+    work, walk = max((end[0] - start[0], end[1] - start[1])
+                     for start, end in zip(before[0], after[0]))
+    return work, walk, max(end - start for start, end in zip(before[1], after[1]))
+
+
 def simulate(costs, setup):
     """Runs one cell; returns rates, utilisations and the name of the bottleneck."""
     machine = Machine(costs, setup)
-    warm = setup.faults // 4
-    machine.run_until(warm)
-    before = machine.account()
-    machine.run_until(warm + setup.faults)
-    after = machine.account()
-    busiest = {name: max(map(float.__sub__, after.pop(name), before.pop(name)))
-               for name in ("shards", "locks")}
-    window = {name: value - before[name] for name, value in after.items()}
+    machine.run_until(setup.warm)
+    before, before_each = machine.account(), machine.account_each()
+    machine.run_until(setup.warm + setup.faults)
+    window = {name: value - before[name] for name, value in machine.account().items()}
+    work, walk, lock = busiest(before_each, machine.account_each())
     time = window["time"]
     servers = servers_of(machine)
     result = {
@@ -510,9 +520,7 @@ def simulate(costs, setup):
         "faults_per_s": window["done"] / time * 1e9,
         "response_us": window["response"] / window["done"] / 1e3,
         "utilisation": {name: window[name] / time / servers[name] for name in servers},
-        "busiest_shard": busiest["shards"] / time,
-        "busiest_lock": busiest["locks"] / time,
-        "walk": window["walk"] / max(window["shard"], 1),
+        "busiest_shard": work / time, "busiest_lock": lock / time, "walk": walk / max(work, 1),
         "cpu": 0.0,
         "zap_per_s": window["zapped"] / time * 1e9,
         "punch_per_s": window["punched"] / time * 1e9,
@@ -541,23 +549,30 @@ SWEEPS = (
 # factors on costs.
 MOVES = (
     ("measured", 2, 64, {}, "wake-ups at a tenth of the cost", {}, {"send": 0.1, "latency": 0.1}),
+    ("measured", 2, 64, {}, "8 userfaultfds a shard", {"uffds": 16}, {}),
     ("measured", 2, 64, {"disk": True}, "a second disk", {"disks": 2}, {}),
     ("bare-metal", 1, 256, {}, "8 userfaultfds a shard", {"uffds": 8}, {}),
-    ("bare-metal", 4, 256, {}, "8 userfaultfds a shard", {"uffds": 32}, {}),
-    ("bare-metal", 32, 256, {}, "a VMA a shard", {"vmas": 32}, {}),
-    ("plateau", 8, 256, {}, "an own lock for each shard's part", {"vmas": 8}, {}),
+    ("bare-metal", 16, 256, {}, "8 userfaultfds a shard", {"uffds": 128}, {}),
+    ("bare-metal", 32, 64, {}, "a VMA a shard", {"vmas": 32}, {}),
+    ("bare-metal", 32, 256, {}, "a VMA and 8 userfaultfds a shard", {"vmas": 32, "uffds": 256}, {}),
+    ("plateau", 8, 64, {}, "a lock a shard, if the step is a VMA's", {"vmas": 8}, {}),
     ("bare-metal", 16, 256, {"disk": True}, "4 disks", {"disks": 4}, {}),
-    ("bare-metal", 8, 64, {"zap": True}, "a shootdown a tenth as dear", {},
+    ("measured", 8, 64, {"zap": True}, "shootdowns at a tenth of the cost", {},
      {"tlb": 0.1, "tlb_cpu": 0.1}),
-    ("bare-metal", 8, 64, {"zap": True}, "zaps of 128 KiB", {},
+    ("bare-metal", 16, 64, {"zap": True}, "zaps of 128 KiB", {},
      {"zap": 1 / 16, "zap_pause": 1 / 16}),
 )
 
 
+def steady(shards, vcpus, seed, **changes):
+    """A setup that runs long enough for crowds to form at one shard: over 100 faults a vCPU."""
+    return Setup(shards=shards, vcpus=vcpus, seed=seed, faults=max(4000, 60 * vcpus),
+                 warm=max(1500, 120 * vcpus), **changes)
+
+
 def sweep(costs, seed, changes):
     """Every cell with at least as many vCPUs as shards; more shards than vCPUs are idle."""
-    return [simulate(costs, Setup(shards=shards, vcpus=vcpus, seed=seed,
-                                  faults=max(6000, 64 * vcpus), **changes))
+    return [simulate(costs, steady(shards, vcpus, seed, **changes))
             for shards in SHARDS for vcpus in VCPUS if vcpus >= shards]
 
 
@@ -574,8 +589,7 @@ def scaled(costs, factors):
 def run_moves(sets, seed):
     rows = []
     for kind, shards, vcpus, common, what, changes, factors in MOVES:
-        setup = Setup(shards=shards, vcpus=vcpus, seed=seed, faults=max(6000, 64 * vcpus),
-                      **common)
+        setup = steady(shards, vcpus, seed, **common)
         before = simulate(sets[kind], setup)
         after = simulate(scaled(sets[kind], factors), dataclasses.replace(setup, **changes))
         faults = "disk" if setup.disk else "staged, zap" if setup.zap else "staged"
