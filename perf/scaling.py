@@ -781,11 +781,14 @@ def floor_points():
 
 def bench_points(path):
     """The points of vmswap-bench scale: unpinned, a userfaultfd a shard."""
-    with open(path, encoding="utf-8") as file:
-        series = json.load(file).get("series", [])
+    try:
+        with open(path, encoding="utf-8") as file:
+            series = json.load(file).get("series", [])
+    except (OSError, ValueError) as error:
+        sys.exit(f"{path}: {error}")
     points = []
     for entry in series:
-        if entry.get("kind") == "points" and entry["name"] in ("scale-staged", "scale-disk"):
+        if entry.get("name") in ("scale-staged", "scale-disk") and "points" in entry:
             faults = entry["name"].removeprefix("scale-")
             points += [{"faults": faults, "placement": "any", "uffds": 0, "batch": BATCH,
                         "is_fitted": False, **point} for point in entry["points"]]

@@ -156,7 +156,7 @@ class Command(unittest.TestCase):
         points = [{"shards": shards, "threads": threads, "faults_per_s": rate, "min": rate,
                    "max": rate} for shards, threads, rate in ((1, 8, 120e3), (2, 8, 110e3))]
         series = [{"name": "other", "kind": "lines"},
-                  {"name": "scale-staged", "kind": "points", "points": points}]
+                  {"name": "scale-staged", "points": points}]
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump({"rows": [], "series": series}, file)
             file.flush()
