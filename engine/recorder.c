@@ -107,13 +107,15 @@ int vm_record_start(struct vm *vm, uint64_t capacity)
 	return 0;
 }
 
-static int by_time(const void *left, const void *right)
+/* Of two indices into @context. */
+static int by_time(const void *left, const void *right, void *context)
 {
-	const struct recorded_fault *a = *(const struct recorded_fault *const *)left;
-	const struct recorded_fault *b = *(const struct recorded_fault *const *)right;
+	const struct recorded_fault *memory = context;
+	const uint32_t a = *(const uint32_t *)left;
+	const uint32_t b = *(const uint32_t *)right;
 
-	if (a->time_ns != b->time_ns)
-		return a->time_ns < b->time_ns ? -1 : 1;
+	if (memory[a].time_ns != memory[b].time_ns)
+		return memory[a].time_ns < memory[b].time_ns ? -1 : 1;
 	/* Messages read at once have one time: in the order they were served. */
 	return a < b ? -1 : a > b;
 }
@@ -130,54 +132,51 @@ static uint32_t number_of(const struct vm *vm, uint32_t page)
 	return (uint32_t)number;
 }
 
-/* Into @order, unsorted. */
-static struct recording collect(
-	const struct recorders *recorders, const struct recorded_fault **order)
+/* Copies what was recorded to ret_recording->fault, by time. */
+static void sort(const struct vm *vm, uint32_t *order, struct recording *ret_recording)
 {
-	struct recording recording = {0};
+	const struct recorders *recorders = vm->recorders;
+	struct recorded_fault *fault = ret_recording->fault;
 
+	*ret_recording = (struct recording){.fault = fault};
 	for (uint32_t i = 0; i < recorders->count; i++) {
 		const struct recorder *recorder = &recorders->recorder[i];
+		const uint32_t first = (uint32_t)(recorder->fault - recorders->memory);
 
 		for (uint32_t j = 0; j < recorder->count; j++)
-			order[recording.count++] = &recorder->fault[j];
-		recording.dropped += recorder->dropped;
+			order[ret_recording->count++] = first + j;
+		ret_recording->dropped += recorder->dropped;
 	}
-	return recording;
-}
-
-static void sort(
-	const struct vm *vm, const struct recorded_fault **order, const struct recording *recording)
-{
-	qsort(order, recording->count, sizeof(*order), by_time);
-	for (uint64_t i = 0; i < recording->count; i++) {
-		recording->fault[i] = *order[i];
-		recording->fault[i].page = number_of(vm, order[i]->page);
+	qsort_r(order, ret_recording->count, sizeof(*order), by_time, recorders->memory);
+	for (uint64_t i = 0; i < ret_recording->count; i++) {
+		fault[i] = recorders->memory[order[i]];
+		fault[i].page = number_of(vm, fault[i].page);
 	}
 }
 
 int vm_record_stop(struct vm *vm, struct recording *ret_recording)
 {
 	struct recorders *recorders = vm->recorders;
-	CLEANUP_FREE const struct recorded_fault **order = NULL;
-	CLEANUP_FREE struct recorded_fault *fault = NULL;
-	int error;
+	struct recorded_fault *fault;
+	uint32_t *order;
+	int error = -ENOMEM;
 
 	if (!recorders)
 		return -ENODATA;
 	/* Before the shards are told, so that nothing is lost when memory is short. */
-	order = malloc(recorders->memory_bytes / sizeof(*fault) * sizeof(*order));
 	fault = malloc(recorders->memory_bytes);
-	if (!order || !fault)
-		return -ENOMEM;
-	error = tell_shards(vm, NULL);
-	if (error)
-		return error;
-	*ret_recording = collect(recorders, order);
-	ret_recording->fault = take_pointer(&fault);
-	sort(vm, order, ret_recording);
-	recorder_discard(vm);
-	return 0;
+	order = malloc(recorders->memory_bytes / sizeof(*fault) * sizeof(*order));
+	if (fault && order)
+		error = tell_shards(vm, NULL);
+	if (error) {
+		free(fault);
+	} else {
+		ret_recording->fault = fault;
+		sort(vm, order, ret_recording);
+		recorder_discard(vm);
+	}
+	free(order);
+	return error;
 }
 
 bool vm_is_recorded(const struct vm *vm)
