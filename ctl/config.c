@@ -28,6 +28,7 @@ enum option_code {
 	OPTION_POLL_US,
 	OPTION_FOREGROUND,
 	OPTION_LOG_LEVEL,
+	OPTION_DEBUG,
 	OPTION_HELP,
 	OPTION_VERSION,
 };
@@ -44,6 +45,7 @@ static const struct option options[] = {
 	{"poll-us", required_argument, NULL, OPTION_POLL_US},
 	{"foreground", no_argument, NULL, OPTION_FOREGROUND},
 	{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
+	{"debug", no_argument, NULL, OPTION_DEBUG},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{"version", no_argument, NULL, OPTION_VERSION},
 	{NULL, 0, NULL, 0},
@@ -64,6 +66,7 @@ static const char usage_text[] =
 	"  --poll-us N         a shard spins this long after activity before it sleeps (50)\n"
 	"  --foreground        do not detach from the terminal\n"
 	"  --log-level LEVEL   error, warning, info or debug (info)\n"
+	"  --debug             offer the methods debug.*: recording of faults\n"
 	"  --help, --version\n";
 
 void config_usage(FILE *out)
@@ -243,6 +246,7 @@ static int parse_option(enum option_code code, const char *text, struct config *
 	case OPTION_LOG_LEVEL: return parse_level(text, &config->log_level);
 	case OPTION_SOCKET: config->socket_path = text; return 0;
 	case OPTION_FOREGROUND: config->is_foreground = true; return 0;
+	case OPTION_DEBUG: config->is_debug = true; return 0;
 	case OPTION_HELP: config->action = CONFIG_HELP; return 0;
 	case OPTION_VERSION: config->action = CONFIG_VERSION; return 0;
 	}

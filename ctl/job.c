@@ -57,6 +57,7 @@ void job_free(struct job *job)
 		close_fd(job->result.added[i].pidfd);
 	free(job->result.mappers);
 	attach_options_free(job->request.attach);
+	free(job->request.path);
 	free(job);
 }
 

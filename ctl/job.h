@@ -50,6 +50,8 @@ struct job_request {
 	uint32_t process;	       /* collect: the engine's index */
 	bool is_final;		       /* detach: second half, the VM is freed */
 	struct attach_options *attach; /* attach; freed with the job */
+	uint64_t capacity;	       /* record-start; 0: the default */
+	char *path;		       /* record-stop; freed with the job */
 };
 
 /* A process as control knows it. */
@@ -78,6 +80,8 @@ struct job_result {
 	uint32_t region_count;			  /* attach */
 	struct process_info added[PROCESSES_MAX]; /* attach, add */
 	uint32_t added_count;
+	uint64_t recorded; /* record-stop: faults written */
+	uint64_t dropped;  /* record-stop: that did not fit */
 };
 
 struct job {

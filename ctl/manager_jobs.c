@@ -262,7 +262,7 @@ static void take_short(struct manager *manager, struct record *record, struct jo
 	record->short_count--;
 	if (job->command == COMMAND_ADD)
 		add_processes(manager, record, job);
-	else
+	else if (job->command == COMMAND_REMOVE || job->command == COMMAND_COLLECT)
 		take_removal(manager, record, job);
 	end_job(manager, record, job);
 	if (record->running && record->running->command == COMMAND_DETACH)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ctl/call.h"
+#include "ctl/debug.h"
 #include "ctl/manager.h"
 #include "ctl/methods_priv.h"
 #include "ctl/status.h"
@@ -15,6 +16,7 @@
 struct method {
 	const char *name;
 	void (*handle)(struct manager *manager, struct call *call);
+	bool is_debug; /* offered with --debug only */
 };
 
 /* False with the call answered. */
@@ -32,25 +34,27 @@ uint64_t methods_deadline(json_int_t timeout_ms)
 }
 
 static const struct method methods[] = {
-	{"daemon.ping", methods_daemon_ping},
-	{"daemon.status", methods_daemon_status},
-	{"daemon.shutdown", methods_daemon_shutdown},
-	{"vm.attach", methods_attach},
-	{"vm.attach_self", methods_attach_self},
-	{"vm.add", methods_vm_add},
-	{"vm.remove", methods_vm_remove},
-	{"vm.detach", methods_vm_detach},
-	{"vm.list", methods_vm_list},
-	{"vm.status", methods_vm_status},
-	{"vm.enable", methods_vm_enable},
-	{"vm.trim", methods_vm_trim},
-	{"vm.swap_out", methods_vm_swap_out},
-	{"vm.disable", methods_vm_disable},
-	{"vm.wait", methods_vm_wait},
-	{"job.list", methods_job_list},
-	{"job.cancel", methods_job_cancel},
-	{"job.wait", methods_job_wait},
-	{"events.subscribe", methods_events_subscribe},
+	{"daemon.ping", methods_daemon_ping, false},
+	{"daemon.status", methods_daemon_status, false},
+	{"daemon.shutdown", methods_daemon_shutdown, false},
+	{"vm.attach", methods_attach, false},
+	{"vm.attach_self", methods_attach_self, false},
+	{"vm.add", methods_vm_add, false},
+	{"vm.remove", methods_vm_remove, false},
+	{"vm.detach", methods_vm_detach, false},
+	{"vm.list", methods_vm_list, false},
+	{"vm.status", methods_vm_status, false},
+	{"vm.enable", methods_vm_enable, false},
+	{"vm.trim", methods_vm_trim, false},
+	{"vm.swap_out", methods_vm_swap_out, false},
+	{"vm.disable", methods_vm_disable, false},
+	{"vm.wait", methods_vm_wait, false},
+	{"job.list", methods_job_list, false},
+	{"job.cancel", methods_job_cancel, false},
+	{"job.wait", methods_job_wait, false},
+	{"events.subscribe", methods_events_subscribe, false},
+	{"debug.record_start", methods_debug_record_start, true},
+	{"debug.record_stop", methods_debug_record_stop, true},
 };
 
 void methods_handle(void *context, struct call *call)
@@ -58,10 +62,15 @@ void methods_handle(void *context, struct call *call)
 	struct manager *manager = context;
 
 	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
-		if (strcmp(methods[i].name, call_method(call)) == 0) {
+		if (strcmp(methods[i].name, call_method(call)) != 0)
+			continue;
+		if (methods[i].is_debug && !manager->config->is_debug)
+			call_fail(call, CALL_METHOD_NOT_FOUND, NULL,
+				"no method %s: a vmswapd started with --debug has it",
+				call_method(call));
+		else
 			methods[i].handle(manager, call);
-			return;
-		}
+		return;
 	}
 	call_fail(call, CALL_METHOD_NOT_FOUND, NULL, "no method %s", call_method(call));
 }
@@ -77,7 +86,13 @@ static json_t *refusal_json(const struct job *job)
 	return data;
 }
 
-static void answer_failure(struct call *call, const struct job *job)
+static bool is_about_state(const struct problem *problem)
+{
+	return strcmp(problem->reason, DEBUG_IS_RECORDED) == 0 ||
+	       strcmp(problem->reason, DEBUG_IS_NOT_RECORDED) == 0;
+}
+
+static void answer_failure(struct call *call, const struct record *record, const struct job *job)
 {
 	const struct problem *problem = &job->result.problem;
 
@@ -85,6 +100,9 @@ static void answer_failure(struct call *call, const struct job *job)
 		call_fail(call, CALL_FAILED, NULL, "the request was aborted");
 	else if (problem->error == -ESRCH || strcmp(problem->reason, "not-attached") == 0)
 		call_fail(call, CALL_NOT_FOUND, NULL, "%s", problem->text);
+	else if (is_about_state(problem))
+		call_fail(call, CALL_ILLEGAL_STATE, methods_state_json(record, call), "%s",
+			problem->text);
 	else if (job->result.outcome == OUTCOME_REFUSED && job->command != COMMAND_DETACH)
 		call_fail(call, CALL_REFUSED, refusal_json(job), "%s", problem->text);
 	else
@@ -94,13 +112,21 @@ static void answer_failure(struct call *call, const struct job *job)
 			"%s", problem->text);
 }
 
+static json_t *recorded_json(const struct job *job)
+{
+	return json_pack("{s:I, s:I, s:s}", "entries", (json_int_t)job->result.recorded, "dropped",
+		(json_int_t)job->result.dropped, "path", job->request.path);
+}
+
 void methods_answer(struct call *call, const struct record *record, const struct job *job)
 {
 	ASSERT(job_is_over(job));
 	if (job->state != JOB_DONE)
-		answer_failure(call, job);
+		answer_failure(call, record, job);
 	else if (job->command == COMMAND_ATTACH)
 		call_reply(call, status_attached_json(record));
+	else if (job->command == COMMAND_RECORD_STOP)
+		call_reply(call, recorded_json(job));
 	else
 		call_reply(call, json_object());
 }

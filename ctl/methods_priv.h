@@ -7,8 +7,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "ctl/state.h"
+
 struct call;
+struct job;
 struct manager;
+struct record;
 struct waiter;
 
 void methods_daemon_ping(struct manager *manager, struct call *call);
@@ -30,10 +34,22 @@ void methods_vm_detach(struct manager *manager, struct call *call);
 void methods_vm_wait(struct manager *manager, struct call *call);
 void methods_attach(struct manager *manager, struct call *call);
 void methods_attach_self(struct manager *manager, struct call *call);
+void methods_debug_record_start(struct manager *manager, struct call *call);
+void methods_debug_record_stop(struct manager *manager, struct call *call);
 
 /* False with the call answered. */
 bool methods_add_waiter(struct manager *manager, const struct waiter *waiter);
 /* Of a timeout that may be left out: negative is never. */
 uint64_t methods_deadline(json_int_t timeout_ms);
+/* The VM of that name, or NULL with the call answered. */
+struct record *methods_find_vm(struct manager *manager, struct call *call, const char *name);
+/* NULL with the call answered. */
+struct job *methods_new_job(
+	struct manager *manager, struct record *record, struct call *call, enum command command);
+/* The call is answered when @job has ended. */
+void methods_wait_for_command(
+	struct manager *manager, struct call *call, const struct job *job, json_int_t timeout_ms);
+/* Data of CALL_ILLEGAL_STATE. */
+json_t *methods_state_json(const struct record *record, const struct call *call);
 
 #endif

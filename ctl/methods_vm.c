@@ -9,8 +9,8 @@
 #include "ctl/status.h"
 #include "queue/base/assert.h"
 
-/* The VM that "vm" names, or NULL with the call answered. Attaching ones are nobody's yet. */
-static struct record *find_vm(struct manager *manager, struct call *call, const char *name)
+/* Attaching ones are nobody's yet. */
+struct record *methods_find_vm(struct manager *manager, struct call *call, const char *name)
 {
 	struct record *record = manager_find(manager, name);
 
@@ -23,6 +23,12 @@ static struct record *find_vm(struct manager *manager, struct call *call, const 
 	return NULL;
 }
 
+json_t *methods_state_json(const struct record *record, const struct call *call)
+{
+	return json_pack(
+		"{s:s, s:s}", "state", state_name(record->state), "method", call_method(call));
+}
+
 /* False with the call answered. */
 static bool may_run(
 	struct record *record, struct call *call, enum command command, enum verdict *ret_verdict)
@@ -33,8 +39,7 @@ static bool may_run(
 	*ret_verdict = manager_verdict(record, command, &what);
 	if (*ret_verdict != VERDICT_ILLEGAL)
 		return true;
-	data = json_pack(
-		"{s:s, s:s}", "state", state_name(record->state), "method", call_method(call));
+	data = methods_state_json(record, call);
 	if (what)
 		call_fail(call, CALL_ILLEGAL_STATE, data,
 			"%s is not legal in state %s: %s in progress", call_method(call),
@@ -45,7 +50,7 @@ static bool may_run(
 	return false;
 }
 
-static struct job *new_job(
+struct job *methods_new_job(
 	struct manager *manager, struct record *record, struct call *call, enum command command)
 {
 	struct job *job = manager_new_job(manager, record->name, command);
@@ -55,7 +60,7 @@ static struct job *new_job(
 	return job;
 }
 
-static void wait_for_command(
+void methods_wait_for_command(
 	struct manager *manager, struct call *call, const struct job *job, json_int_t timeout_ms)
 {
 	struct waiter waiter = {
@@ -89,7 +94,7 @@ void methods_vm_status(struct manager *manager, struct call *call)
 
 	if (!params_unpack(call, "{s:s}", "vm", &name))
 		return;
-	record = find_vm(manager, call, name);
+	record = methods_find_vm(manager, call, name);
 	if (record)
 		call_reply(call, status_json(record, manager->config->shard_count));
 }
@@ -104,7 +109,7 @@ static void start_command(struct manager *manager, struct call *call, struct rec
 	if (!may_run(record, call, command, &verdict))
 		return;
 	job = verdict == VERDICT_JOIN ? (record->next ? record->next : record->running)
-				      : new_job(manager, record, call, command);
+				      : methods_new_job(manager, record, call, command);
 	if (!job)
 		return;
 	atomic_store_explicit(&job->slow_cleanup, slow_cleanup, memory_order_relaxed);
@@ -120,7 +125,7 @@ static void vm_command(struct manager *manager, struct call *call, enum command 
 
 	if (!params_unpack(call, "{s:s}", "vm", &name))
 		return;
-	record = find_vm(manager, call, name);
+	record = methods_find_vm(manager, call, name);
 	if (record)
 		start_command(manager, call, record, command, false);
 }
@@ -148,7 +153,7 @@ void methods_vm_disable(struct manager *manager, struct call *call)
 
 	if (!params_unpack(call, "{s:s, s?b}", "vm", &name, "slow_cleanup", &slow_cleanup))
 		return;
-	record = find_vm(manager, call, name);
+	record = methods_find_vm(manager, call, name);
 	if (record)
 		start_command(manager, call, record, COMMAND_DISABLE, slow_cleanup != 0);
 }
@@ -165,19 +170,19 @@ static void change_processes(struct manager *manager, struct call *call, enum co
 	if (!params_unpack(call, "{s:s, s:I}", "vm", &name, "pid", &pid) ||
 		!params_check_pid(call, pid))
 		return;
-	record = find_vm(manager, call, name);
+	record = methods_find_vm(manager, call, name);
 	if (!record || !may_run(record, call, command, &verdict))
 		return;
 	if (record->short_count >= RECORD_SHORT_MAX) {
 		call_fail(call, CALL_BUSY, NULL, "too many processes of %s join or leave", name);
 		return;
 	}
-	job = new_job(manager, record, call, command);
+	job = methods_new_job(manager, record, call, command);
 	if (!job)
 		return;
 	job->request.pids[0] = (pid_t)pid;
 	job->request.pid_count = 1;
-	wait_for_command(manager, call, job, -1);
+	methods_wait_for_command(manager, call, job, -1);
 	manager_start(manager, record, job);
 }
 
@@ -201,12 +206,12 @@ void methods_vm_detach(struct manager *manager, struct call *call)
 
 	if (!params_unpack(call, "{s:s, s?I}", "vm", &name, "timeout_ms", &timeout_ms))
 		return;
-	record = find_vm(manager, call, name);
+	record = methods_find_vm(manager, call, name);
 	if (!record || !may_run(record, call, COMMAND_DETACH, &verdict))
 		return;
 	job = manager_detach(manager, record, "detach");
 	if (job)
-		wait_for_command(manager, call, job, timeout_ms);
+		methods_wait_for_command(manager, call, job, timeout_ms);
 	else
 		call_fail(call, CALL_BUSY, NULL, "no memory for one more job");
 }
@@ -226,7 +231,7 @@ void methods_vm_wait(struct manager *manager, struct call *call)
 		call_fail(call, CALL_INVALID_PARAMS, NULL, "state: there is no state %s", state);
 		return;
 	}
-	record = find_vm(manager, call, name);
+	record = methods_find_vm(manager, call, name);
 	if (!record)
 		return;
 	if (record->state == waiter.state) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ctl/attach.h"
+#include "ctl/debug.h"
 #include "ctl/job.h"
 #include "ctl/mappers.h"
 #include "ctl/worker.h"
@@ -56,7 +57,8 @@ void operation_expect(struct job *job, uint64_t pages)
 bool operation_is_short(const struct job *job)
 {
 	return job->command == COMMAND_ADD || job->command == COMMAND_REMOVE ||
-	       job->command == COMMAND_COLLECT;
+	       job->command == COMMAND_COLLECT || job->command == COMMAND_RECORD_START ||
+	       job->command == COMMAND_RECORD_STOP;
 }
 
 /* What went wrong while nothing in the target was changed. */
@@ -100,6 +102,8 @@ static int run(struct worker *worker, struct job *job)
 	case COMMAND_ADD: return attach_add(attachment, job);
 	case COMMAND_REMOVE: return attach_remove(attachment, job);
 	case COMMAND_COLLECT: attach_collect(attachment, job->request.process); return 0;
+	case COMMAND_RECORD_START: return debug_record_start(attachment, job);
+	case COMMAND_RECORD_STOP: return debug_record_stop(attachment, job);
 	case COMMAND_DETACH: return run_detach(worker, job);
 	case COMMAND_ATTACH: return run_attach(worker, job);
 	case COMMAND_COUNT: break;

@@ -26,6 +26,8 @@ static const char *const command_names[] = {
 	[COMMAND_REMOVE] = "remove",
 	[COMMAND_DETACH] = "detach",
 	[COMMAND_ATTACH] = "attach",
+	[COMMAND_RECORD_START] = "record-start",
+	[COMMAND_RECORD_STOP] = "record-stop",
 	[COMMAND_COLLECT] = "collect",
 };
 static_assert(ARRAY_SIZE(command_names) == COMMAND_COUNT, "every command has a name");
@@ -90,6 +92,8 @@ enum vm_state state_during(enum vm_state state, enum command command)
 	case COMMAND_ADD:
 	case COMMAND_REMOVE:
 	case COMMAND_ATTACH:
+	case COMMAND_RECORD_START:
+	case COMMAND_RECORD_STOP:
 	case COMMAND_COLLECT: return state;
 	case COMMAND_COUNT: break;
 	}
@@ -107,6 +111,8 @@ static enum vm_state state_done(enum command command)
 	case COMMAND_ADD:
 	case COMMAND_REMOVE:
 	case COMMAND_ATTACH:
+	case COMMAND_RECORD_START:
+	case COMMAND_RECORD_STOP:
 	case COMMAND_COLLECT:
 	case COMMAND_COUNT: break;
 	}

@@ -34,6 +34,8 @@ enum command {
 	COMMAND_DETACH,
 	COMMAND_STATEFUL_COUNT, /* those above need a VM and obey the table */
 	COMMAND_ATTACH = COMMAND_STATEFUL_COUNT,
+	COMMAND_RECORD_START, /* of faults; in any state */
+	COMMAND_RECORD_STOP,
 	COMMAND_COLLECT, /* a process of the VM has died; nobody's command */
 	COMMAND_COUNT,
 };

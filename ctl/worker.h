@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The control worker of a VM: the one thread that changes it. It runs one job at a time, may block,
- * and hands each job back through the results queue. Short jobs (a process joins, leaves or has
- * died) do not wait for a long one: it looks for them between its pieces and during its dwell.
+ * The control worker of a VM: the one thread that changes it. It runs one job at a time, may
+ * block, and hands each job back through the results queue. Short jobs (a process joins, leaves or
+ * has died, faults are recorded) do not wait for a long one: it looks for them between its pieces
+ * and during its dwell.
  *
  *   control ──inbox, one lane──► worker ──results, one lane for all──► control
  *

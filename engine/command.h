@@ -13,6 +13,7 @@
 #define COMMAND_MAGIC 0x636d6421u
 
 struct cmdq;
+struct recorder;
 struct spans;
 
 enum command_kind {
@@ -20,6 +21,7 @@ enum command_kind {
 	COMMAND_SERVE,		 /* serve the faults of a process's descriptor */
 	COMMAND_UNSERVE,	 /* stop that; answered once nothing refers to the descriptor */
 	COMMAND_FORGET_CHILDREN, /* close the descriptors of forked children of a VM */
+	COMMAND_RECORD,		 /* record the faults of a VM from now on, or no more */
 	COMMAND_SPACE,		 /* give the space of one free slot group back */
 	COMMAND_STOP,		 /* the shard ends; it must have no process and no chunk */
 };
@@ -40,6 +42,9 @@ struct command {
 	uint32_t process;
 	int uffd;
 	const struct spans *spans; /* copied by the shard */
+
+	/* COMMAND_RECORD */
+	struct recorder *recorder; /* of this shard; NULL: no more */
 
 	/* SERVE: 0 or -errno. SPACE: bytes given back. */
 	int64_t outcome;

@@ -15,6 +15,7 @@
 
 #include "engine/dispatch.h"
 #include "engine/limits.h"
+#include "engine/recorder.h"
 #include "engine/stats.h"
 #include "io/swapfile.h"
 #include "queue/base/bits.h"

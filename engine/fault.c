@@ -18,6 +18,7 @@
 #include "engine/event.h"
 #include "engine/fill.h"
 #include "engine/park.h"
+#include "engine/recorder.h"
 #include "engine/resolve.h"
 #include "engine/shard.h"
 #include "engine/stream.h"
@@ -38,9 +39,12 @@ static void count_served(struct shard *shard, const struct fault *fault, enum la
 		[LATENCY_ZERO] = STAT_faults_zero,
 	};
 	struct stats_block *stats = shard_stats(shard, fault->served->vm);
+	struct recorder *recorder = shard_of_vm(shard, fault->served->vm)->recorder;
 
 	stats_add(stats, stat[latency], 1);
 	histogram_add(&stats->latency[latency], clock_ns() - fault->read_ns);
+	if (recorder)
+		recorder_add(recorder, latency, fault->page, fault->is_write, fault->read_ns);
 }
 
 /* The page is in RAM and may be mapped elsewhere, or holds nothing. */

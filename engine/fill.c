@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "engine/engine_priv.h"
+#include "engine/recorder.h"
 #include "engine/resolve.h"
 #include "engine/served.h"
 #include "engine/shard.h"
@@ -323,11 +324,15 @@ static bool refill(struct shard *shard, struct fill *fill, bool with_mark, bool 
 static void finish(struct shard *shard, struct fill *fill)
 {
 	struct stats_block *stats = shard_stats(shard, fill->vm);
+	struct recorder *recorder = shard_of_vm(shard, fill->vm)->recorder;
 
 	resolve_wake_others(shard, fill->vm, fill->served, fill->first_page, fill->next);
 	if (fill->is_fault) {
 		stats_add(stats, STAT_faults_file, 1);
 		histogram_add(&stats->latency[LATENCY_FILE], clock_ns() - fill->read_ns);
+		if (recorder)
+			recorder_add(recorder, LATENCY_FILE, fill->first_page, fill->is_write,
+				fill->read_ns);
 	}
 	end(shard, fill, 0);
 }

@@ -196,6 +196,7 @@ static void take_command(struct shard *shard, struct command *command)
 	case COMMAND_SERVE: command->outcome = served_add(shard, command); break;
 	case COMMAND_UNSERVE: served_leave(shard, command); return;
 	case COMMAND_FORGET_CHILDREN: served_forget_children(shard, command->vm); break;
+	case COMMAND_RECORD: shard_of_vm(shard, command->vm)->recorder = command->recorder; break;
 	case COMMAND_SPACE: begin_space(shard, command); return;
 	case COMMAND_STOP:
 		shard->stop_command = command;

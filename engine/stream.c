@@ -13,7 +13,9 @@ struct stream *stream_hit(struct vm_shard *mine, uint64_t page)
 		struct stream *stream = &mine->stream[i];
 
 		if (stream->window != 0 && stream->next_page == page) {
-			stream->window = MIN(2 * stream->window, FAULT_READ_PAGES);
+			/* A page that comes with another is touched unseen. */
+			stream->window =
+				mine->recorder ? 1 : MIN(2 * stream->window, FAULT_READ_PAGES);
 			stream->age = mine->stream_clock;
 			return stream;
 		}

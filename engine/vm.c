@@ -179,6 +179,7 @@ void vm_free(struct vm *vm)
 	ASSERT(vm->process_count == 0);
 	ASSERT(!vm_is_registered(vm));
 	(void)vm_dispatch(vm, CHUNK_FORGET, NULL, NULL, &result);
+	recorder_discard(vm);
 	vm_destroy(vm);
 }
 

@@ -21,6 +21,8 @@
 #include "engine/stats.h"
 
 struct engine;
+struct recorder;
+struct recorders;
 struct served;
 
 /* About this many stripes a shard: enough to spread a hot range, few enough VMAs in the VMM. */
@@ -50,6 +52,7 @@ struct vm_shard {
 	uint32_t served_count;
 	struct stream stream[STREAMS_MAX];
 	uint32_t stream_clock;
+	struct recorder *recorder; /* NULL: not recorded */
 };
 
 struct vm_process {
@@ -79,6 +82,7 @@ struct vm {
 	/* the VM's control thread only */
 	struct vm_process process[PROCESSES_MAX];
 	uint32_t process_count;
+	struct recorders *recorders; /* NULL: not recorded */
 
 	/* any thread, atomics */
 	_Atomic uint32_t dwell_ms;

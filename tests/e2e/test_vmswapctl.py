@@ -49,6 +49,7 @@ RESULTS = {
     "vm.wait": {"state": "pending"},
     "job.list": {"jobs": [JOB]},
     "job.wait": dict(JOB, state="done"),
+    "debug.record_stop": {"entries": 12, "dropped": 3, "path": "/tmp/a"},
 }
 for operation in ("enable", "trim", "swap_out", "disable"):
     RESULTS["vm." + operation] = {"job": 7}
@@ -163,7 +164,7 @@ class TheCommandLine(Case):
     def test_the_table_holds_the_verbs_that_were_promised(self):
         self.assertEqual(sorted(help_verbs()), sorted(
             "attach add remove detach list status enable trim swap-out disable wait jobs cancel "
-            "events top shutdown ping help version".split()))
+            "events top record-start record-stop shutdown ping help version".split()))
 
     def test_the_man_page_lists_the_same_verbs(self):
         section = man_text().split(".SH VERBS")[1].split(".SH EXIT STATUS")[0]
@@ -186,7 +187,9 @@ class TheCommandLine(Case):
                           ["wait", "web1", "happy"], ["cancel", "x"], ["enable", "--wait"],
                           ["list", "--json=1"], ["--timeout", "-1", "list"],
                           ["--timeout", "nan", "list"], ["trim", "web1", "--slow-cleanup"],
-                          ["help", "frobnicate"], ["top", "--count", "0"]):
+                          ["help", "frobnicate"], ["top", "--count", "0"],
+                          ["record-start"], ["record-start", "web1", "--capacity", "0"],
+                          ["record-stop", "web1"]):
             ended = self.expect(2, *arguments)
             self.assertIn("vmswapctl: ", ended.stderr)
             self.assertEqual(ended.stdout, "")
@@ -231,6 +234,13 @@ class WhatIsAsked(Case):
                    {"vm": "web1", "state": "pending", "timeout_ms": 2000})
         self.check("jobs", "job.list", {})
         self.check("cancel 7", "job.cancel", {"job": 7})
+        self.check("record-start web1", "debug.record_start", {"vm": "web1"})
+        self.check("record-start web1 --capacity 9", "debug.record_start",
+                   {"vm": "web1", "capacity": 9})
+        self.check("record-stop web1 /tmp/a", "debug.record_stop",
+                   {"vm": "web1", "path": "/tmp/a"})
+        self.check("record-stop web1 a/b", "debug.record_stop",
+                   {"vm": "web1", "path": os.path.join(os.getcwd(), "a/b")})
 
     def test_attach_passes_every_option(self):
         self.check("attach 12,34 --name web1 --all-mappers --allow-locked --min-size 1.5G "
@@ -249,7 +259,8 @@ class WhatIsPrinted(Case):
                                   (["attach", "12"], "vm.attach"), (["jobs"], "job.list"),
                                   (["enable", "web1"], "vm.enable"),
                                   (["enable", "web1", "--wait"], "job.wait"),
-                                  (["wait", "web1", "pending"], "vm.wait")):
+                                  (["wait", "web1", "pending"], "vm.wait"),
+                                  (["record-stop", "web1", "/tmp/a"], "debug.record_stop")):
             printed = self.expect(0, "--json", *arguments).stdout
             self.assertEqual(printed.count("\n"), 1)
             self.assertEqual(json.loads(printed), RESULTS[method])
@@ -308,6 +319,12 @@ class WhatGoesWrong(Case):
             self.assertIn("trim: not so", ended.stderr)
             self.assertIn(step, ended.stderr)
             self.assertEqual(ended.stdout, "")
+
+    def test_debugging_verbs_leave_it_to_the_daemon_to_name_its_option(self):
+        self.daemon.results["debug.record_start"] = {
+            "error": {"code": -32601, "message": "start it with --debug"}}
+        ended = self.expect(1, "record-start", "web1")
+        self.assertEqual(ended.stderr, "vmswapctl: record-start: start it with --debug\n")
 
     def test_with_json_the_error_is_json_too(self):
         error = {"code": -32002, "message": "no", "data": {"reason": "locked-memory"}}

@@ -42,6 +42,17 @@ Test(config, without_options_everything_has_a_default)
 	cr_expect_eq(config.store.limit_bytes, 0);
 	cr_expect_str_eq(config.socket_path, "/run/vmswapd.sock");
 	cr_expect(!config.is_foreground);
+	cr_expect(!config.is_debug);
+}
+
+Test(config, debugging_is_asked_for)
+{
+	struct config config;
+
+	int rc = PARSE(&config, NULL, "--debug", NULL);
+
+	cr_assert_eq(rc, 0);
+	cr_expect(config.is_debug);
 }
 
 Test(config, cpus_alone_say_how_many_shards)

@@ -125,6 +125,11 @@ int ask_error_code(const json_t *response)
 		       : CALL_INTERNAL_ERROR;
 }
 
+static bool is_debugging(const struct verb *verb)
+{
+	return verb->run == verb_record_start || verb->run == verb_record_stop;
+}
+
 /* What the user can do about an error, where the code and the verb's argument tell. */
 static const char *next_step(const struct verb *verb, int code)
 {
@@ -134,7 +139,9 @@ static const char *next_step(const struct verb *verb, int code)
 	case CALL_NOT_FOUND: return is_about_vm ? ". See: vmswapctl list" : "";
 	case CALL_ILLEGAL_STATE: return ". See: vmswapctl status";
 	case CALL_BUSY: return ". Try again later";
-	case CALL_METHOD_NOT_FOUND: return ". The daemon is of another version";
+	case CALL_METHOD_NOT_FOUND:
+		/* The daemon says itself which option gives it the debugging ones. */
+		return is_debugging(verb) ? "" : ". The daemon is of another version";
 	default: return "";
 	}
 }

@@ -51,6 +51,12 @@ static const struct option_spec events_options[] = {
 	{0},
 };
 
+static const struct option_spec record_options[] = {
+	{"--capacity", OPTION_COUNT, "capacity", "N",
+		"Faults that fit (as many as the VM has pages)"},
+	{0},
+};
+
 static const struct option_spec top_options[] = {
 	{"--delay", OPTION_SECONDS, "delay", "S", "Seconds between two looks (1)"},
 	{"--count", OPTION_COUNT, "count", "N", "Leave after N looks"},
@@ -84,6 +90,10 @@ const struct verb verbs[] = {
 	{"cancel", verb_cancel, "JOB", 1, 1, QUICK_S, NULL, "Stop a job"},
 	{"events", verb_events, "", 0, 0, 0, events_options, "Print the next event"},
 	{"top", verb_top, "", 0, 0, QUICK_S, top_options, "Watch all VMs; q leaves"},
+	{"record-start", verb_record_start, "VM", 1, 1, QUICK_S, record_options,
+		"Record the faults of a VM; needs vmswapd --debug"},
+	{"record-stop", verb_record_stop, "VM FILE", 2, 2, 0, NULL,
+		"End that, and let the daemon write a new FILE"},
 	{"shutdown", verb_shutdown, "", 0, 0, 0, shutdown_options,
 		"Bring all memory back and end the daemon"},
 	{"ping", verb_ping, "", 0, 0, QUICK_S, NULL, "Is the daemon there?"},

@@ -89,6 +89,10 @@ enum status verb_operation(struct invocation *invocation);
 enum status verb_jobs(struct invocation *invocation);
 enum status verb_cancel(struct invocation *invocation);
 
+/* Debugging. */
+enum status verb_record_start(struct invocation *invocation);
+enum status verb_record_stop(struct invocation *invocation);
+
 /* Prints "vmswapctl: VERB: …" to stderr, fit for a terminal. Returns @status. */
 enum status complain(const struct invocation *invocation, enum status status, const char *format,
 	...) __attribute__((format(printf, 3, 4)));

@@ -10,9 +10,15 @@
  *     FULL round=N ms=N pages=N            all pages verified, on request ("v" on the console)
  *     BAD page=N …                         content is wrong
  *
+ * or, as a database (database.h), queries it each time "q" comes on the console:
+ *
+ *     READY rows=N index_pages=N
+ *     QUERIED lookups=N changes=N scans=N log_bytes=N ms=N
+ *
  * The kernel command line steers it: vmswap.mib=N memory to fill (64), vmswap.hot=PERCENT of it
  * that each round rewrites (100), vmswap.churn=MIB taken, written, verified and given back each
- * round (0), vmswap.pause_ms=N between rounds (10).
+ * round (0), vmswap.pause_ms=N between rounds (10); vmswap.database=MIB of rows make it a database
+ * (0), of vmswap.queries=N each time (20000).
  *
  * The generation each page must have is kept beside the memory, in the same guest: a guest whose
  * pages all went back in time together would not notice, but its kernel and this program's rounds
@@ -37,6 +43,7 @@
 
 #include "queue/base/bits.h"
 #include "queue/base/clock.h"
+#include "tests/support/guest_init/database.h"
 #include "tools/vmswap-guest/pattern.h"
 
 #define THREADS_MAX 8u
@@ -48,7 +55,7 @@
 #define DISK_GENERATION 7u
 
 struct settings {
-	uint64_t fill_mib, hot_percent, churn_mib, pause_ms;
+	uint64_t fill_mib, hot_percent, churn_mib, pause_ms, database_mib, queries;
 };
 
 /* A thread's part of memory. */
@@ -59,7 +66,12 @@ struct part {
 	bool must_rewrite;
 };
 
-static struct settings settings = {.fill_mib = 64, .hot_percent = 100, .pause_ms = 10};
+static struct settings settings = {
+	.fill_mib = 64,
+	.hot_percent = 100,
+	.pause_ms = 10,
+	.queries = 20000,
+};
 static uint64_t *memory;
 static uint32_t *generations;
 static struct part parts[THREADS_MAX];
@@ -150,7 +162,9 @@ static void take_setting(const char *word)
 		const char *name;
 		uint64_t *value;
 	} names[] = {{"vmswap.mib=", &settings.fill_mib}, {"vmswap.hot=", &settings.hot_percent},
-		{"vmswap.churn=", &settings.churn_mib}, {"vmswap.pause_ms=", &settings.pause_ms}};
+		{"vmswap.churn=", &settings.churn_mib}, {"vmswap.pause_ms=", &settings.pause_ms},
+		{"vmswap.database=", &settings.database_mib},
+		{"vmswap.queries=", &settings.queries}};
 
 	for (uint32_t i = 0; i < ARRAY_SIZE(names); i++) {
 		const size_t length = strlen(names[i].name);
@@ -173,7 +187,7 @@ static void read_settings(void)
 	(void)fclose(file);
 	while ((word = strtok_r(rest, " \n", &rest)))
 		take_setting(word);
-	if (settings.fill_mib == 0 || settings.hot_percent > 100)
+	if (settings.fill_mib == 0 || settings.hot_percent > 100 || settings.queries == 0)
 		give_up("bad settings");
 }
 
@@ -329,15 +343,15 @@ static uint64_t read_disk(void)
 	return DISK_READS;
 }
 
-/* True when somebody asks for all pages to be verified; waits for the pause between rounds. */
-static bool is_asked(void)
+/* True when @wanted is typed within the time, -1: waits for ever. */
+static bool is_typed(char wanted, int timeout_ms)
 {
 	struct pollfd console = {.fd = STDIN_FILENO, .events = POLLIN};
 	char key = '\0';
 
-	if (poll(&console, 1, (int)settings.pause_ms) <= 0)
+	if (poll(&console, 1, timeout_ms) <= 0)
 		return false;
-	return read(STDIN_FILENO, &key, 1) == 1 && key == 'v';
+	return read(STDIN_FILENO, &key, 1) == 1 && key == wanted;
 }
 
 static void run_round(uint64_t round, uint64_t pages)
@@ -364,6 +378,31 @@ static void verify_all(uint64_t round, uint64_t pages)
 			(unsigned long long)time_ms, (unsigned long long)pages);
 }
 
+_Noreturn static void run_database(void)
+{
+	struct database *database;
+
+	if (database_open(settings.database_mib, settings.queries, &database))
+		give_up("no memory for the database");
+	say("READY rows=%llu index_pages=%llu", (unsigned long long)database_rows(database),
+		(unsigned long long)database_index_pages(database));
+	for (;;) {
+		struct database_work work;
+		uint64_t begin_ns;
+
+		if (!is_typed('q', -1))
+			continue;
+		begin_ns = clock_ns();
+		database_query(database, &work);
+		if (work.bad_rows > 0)
+			say("BAD rows=%llu", (unsigned long long)work.bad_rows);
+		say("QUERIED lookups=%llu changes=%llu scans=%llu log_bytes=%llu ms=%llu",
+			(unsigned long long)work.lookups, (unsigned long long)work.changes,
+			(unsigned long long)work.scans, (unsigned long long)work.log_bytes,
+			(unsigned long long)((clock_ns() - begin_ns) / NS_PER_MS));
+	}
+}
+
 int main(void)
 {
 	uint64_t pages;
@@ -371,11 +410,13 @@ int main(void)
 	set_up_console();
 	load_modules();
 	read_settings();
+	if (settings.database_mib > 0)
+		run_database();
 	pages = fill();
 	say("READY pages=%llu threads=%u", (unsigned long long)pages, part_count);
 	for (uint64_t round = 1;; round++) {
 		run_round(round, pages);
-		if (is_asked())
+		if (is_typed('v', (int)settings.pause_ms))
 			verify_all(round, pages);
 	}
 }
