@@ -17,6 +17,7 @@
 #include "engine/engine.h"
 #include "engine/limits.h"
 #include "engine/page_table.h"
+#include "engine/replay.h"
 #include "engine/spans.h"
 #include "engine/stats.h"
 
@@ -50,6 +51,7 @@ struct vm_shard {
 	uint32_t served_count;
 	struct stream stream[STREAMS_MAX];
 	uint32_t stream_clock;
+	struct replays replays;
 };
 
 struct vm_process {
