@@ -310,6 +310,8 @@ bool fault_read_messages(struct shard *shard, struct served *served)
 	ASSERT(got <= (int)UFFD_BATCH_MAX);
 	/* Less than a batch: empty. More may come meanwhile, and the poll will say so. */
 	served->is_readable = got == (int)UFFD_BATCH_MAX;
+	if (got > 0)
+		served->message_ns = now;
 	for (int i = 0; i < got; i++) {
 		switch (message[i].kind) {
 		case UFFD_FAULT_MISSING:

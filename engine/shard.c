@@ -24,14 +24,19 @@
 #define REAP_MAX 64u
 /* Commands begun a turn. */
 #define COMMANDS_MAX 4u
-/* An idle shard looks around this often; nothing depends on it. */
-#define IDLE_WAIT_US 1000000u
 /*
  * While a fault read is in flight the shard spins this long rather than sleep: a wake-up costs as
  * much as the read itself (performance-floors.md 2: 0.76–0.90 of the latency with, 1.10–1.13
  * without).
  */
 #define READ_SPIN_NS (100 * NS_PER_US)
+
+/* While it spins a shard makes a whole turn this often. */
+#define SPIN_STEP_NS (25 * NS_PER_US)
+/* A yield that found nobody else takes well below one microsecond. */
+#define YIELD_LONG_NS (3 * NS_PER_US)
+/* Idle moments without spinning, at most, after the CPU was found contended. */
+#define SPIN_BACKOFF_MAX 64u
 
 static _Thread_local const struct shard *current_shard;
 
@@ -144,6 +149,7 @@ static void handle_done(struct shard *shard, const struct uring_done *done)
 
 	switch ((enum token_kind)token_kind(done->token)) {
 	case TOKEN_WAKE:
+		wake_drain(cmdq_wake(shard->cmdq, shard->id));
 		if (!(done->flags & URING_MORE))
 			uring_poll(shard->ring, done->token,
 				cmdq_wake(shard->cmdq, shard->id)->eventfd);
@@ -233,6 +239,7 @@ bool shard_step(struct shard *shard)
 	bool is_busy;
 
 	current_shard = shard;
+	shard->step_ns = clock_ns();
 	(void)uring_submit(shard->ring);
 	is_busy = reap(shard);
 	is_busy |= read_messages(shard);
@@ -245,6 +252,74 @@ bool shard_step(struct shard *shard)
 	return is_busy;
 }
 
+/* Reads the descriptors that had a message since @since_ns, without asking first. */
+static bool read_recent(struct shard *shard, uint64_t since_ns)
+{
+	bool is_busy = false;
+
+	for (uint32_t i = 0; i < shard->served_end; i++) {
+		struct served *served = &shard->served[i];
+
+		if (served->vm && !served->leaving && served->message_ns > since_ns)
+			is_busy |= fault_read_messages(shard, served);
+	}
+	return is_busy;
+}
+
+/*
+ * Whether somebody else wants this CPU: a yield then takes as long as the other runs. Spinning
+ * would keep it from the very threads whose faults we wait for, so the shard sleeps at once this
+ * time, and for twice as many idle moments as the last time it was so.
+ */
+static bool is_contended(struct shard *shard, uint64_t now_ns)
+{
+	(void)sched_yield();
+	if (clock_ns() - now_ns < YIELD_LONG_NS)
+		return false;
+	shard->spin_backoff = MIN(MAX(2 * shard->spin_backoff, 1u), SPIN_BACKOFF_MAX);
+	shard->spin_skips = shard->spin_backoff;
+	return true;
+}
+
+/*
+ * One look around of a shard that has nothing to do but expects more soon. Reading what was busy a
+ * moment ago spares the detour through the ring, which is looked at when something is under way
+ * there, and every SPIN_STEP_NS for the rest.
+ */
+static bool look_around(struct shard *shard, uint64_t now_ns, uint64_t window_ns)
+{
+	const bool has_more = shard->fills.reading > 0 || shard->tasks_active > 0 ||
+			      shard->parked.count > 0 || shard->fills.copying > 0;
+
+	if (read_recent(shard, now_ns - window_ns))
+		return true;
+	if (has_more || now_ns - shard->step_ns > SPIN_STEP_NS ||
+		cmdq_count(shard->cmdq, shard->id) > 0)
+		return shard_step(shard);
+	return false;
+}
+
+/*
+ * Spins until there was something to do (true), or nothing for @spin_ns, or the CPU is wanted. A
+ * wake-up costs as much as a fault (performance-floors.md 1 and 2).
+ */
+static bool spin(struct shard *shard, uint64_t busy_ns, uint64_t spin_ns)
+{
+	if (spin_ns > 0 && shard->spin_skips > 0) {
+		shard->spin_skips--;
+		return false;
+	}
+	for (uint64_t now_ns = clock_ns(); now_ns - busy_ns < spin_ns; now_ns = clock_ns()) {
+		if (look_around(shard, now_ns, spin_ns)) {
+			shard->spin_backoff = 0;
+			return true;
+		}
+		if (is_contended(shard, now_ns))
+			return false;
+	}
+	return false;
+}
+
 static void sleep_until_work(struct shard *shard)
 {
 	const bool has_retries = shard->parked.count > 0 || shard->fills.copying > 0;
@@ -254,8 +329,8 @@ static void sleep_until_work(struct shard *shard)
 	/* With no room for its work a command is not taken; a completion makes room and wakes us.
 	 */
 	if (cmdq_count(shard->cmdq, shard->id) == 0 || !task_has_room(shard))
-		(void)uring_wait(shard->ring, has_retries ? PARK_RETRY_US : IDLE_WAIT_US);
-	wake_done(wake);
+		(void)uring_wait(shard->ring, has_retries ? PARK_RETRY_US : URING_FOREVER);
+	wake_leave(wake);
 }
 
 static void pin(const struct shard *shard)
@@ -284,13 +359,10 @@ void *shard_run(void *argument)
 						 ? MAX(shard->spin_ns, READ_SPIN_NS)
 						 : shard->spin_ns;
 
-		if (shard_step(shard)) {
-			busy_ns = spin_ns > 0 ? clock_ns() : 0;
-			continue;
-		}
-		if (spin_ns > 0 && clock_ns() - busy_ns < spin_ns)
-			continue;
-		sleep_until_work(shard);
+		if (shard_step(shard) || spin(shard, busy_ns, spin_ns))
+			busy_ns = clock_ns();
+		else
+			sleep_until_work(shard);
 	}
 	shard->stop_command->outcome = error;
 	shard_answer(shard, shard->stop_command);

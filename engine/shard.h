@@ -53,6 +53,7 @@ struct served {
 	bool is_child;		 /* forked while served; its descriptor is ours to close */
 	bool is_readable;	 /* messages may be there */
 	bool is_polled;		 /* a multishot poll is armed */
+	uint64_t message_ns;	 /* of the last message */
 	bool is_dead;		 /* a call said so; control will take it away */
 	bool is_replayed;	 /* replays of the VM may go on, into this process */
 	struct command *leaving; /* the COMMAND_UNSERVE to answer once nothing refers to this */
@@ -74,8 +75,10 @@ struct shard {
 
 	/* owner thread only */
 	bool is_stopping;
-	bool has_replays; /* one of served is_replayed */
-	uint64_t now_ns;  /* of this turn */
+	bool has_replays;      /* one of served is_replayed */
+	uint64_t step_ns;      /* of the last whole turn */
+	uint32_t spin_skips;   /* idle moments to come without spinning */
+	uint32_t spin_backoff; /* how many the last time */
 	struct command *stop_command;
 	struct command *space_command;
 	uint32_t space_slot;

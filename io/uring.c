@@ -251,6 +251,8 @@ int uring_wait(struct uring *ring, uint64_t timeout_us)
 
 	ASSERT(ring->owner != 0);
 	ASSERT(!ring->chain_is_open);
+	if (timeout_us == URING_FOREVER)
+		return ignore_transient(io_uring_submit_and_wait(&ring->ring, 1));
 	return ignore_transient(
 		io_uring_submit_and_wait_timeout(&ring->ring, &first, 1, &timeout, NULL));
 }

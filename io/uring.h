@@ -70,6 +70,8 @@ void uring_poll_cancel(struct uring *ring, uint64_t token, uint64_t target);
  * neither. 0 or -errno; what the kernel puts off for the moment (EINTR, EAGAIN, EBUSY) counts as 0.
  */
 int uring_submit(struct uring *ring);
+/* Of uring_wait(): until a result is there, however long. Spares the kernel a timer. */
+#define URING_FOREVER UINT64_MAX
 /* As uring_submit(), then sleeps until a result is there or @timeout_us has passed. */
 int uring_wait(struct uring *ring, uint64_t timeout_us);
 /* Takes up to @max results. */

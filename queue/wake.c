@@ -53,16 +53,25 @@ void wake_prepare(struct wake *wake)
 	ck_pr_fence_memory();
 }
 
-void wake_done(struct wake *wake)
+void wake_leave(struct wake *wake)
 {
-	uint64_t count;
-	ssize_t result;
-
-	ASSERT(wake->eventfd >= 0);
 	/* Relaxed: a producer that still sees 1 writes once too often, no more. */
 	atomic_store_explicit(&wake->asleep, 0, memory_order_relaxed);
-	result = read(wake->eventfd, &count, sizeof(count));
+}
+
+void wake_drain(struct wake *wake)
+{
+	uint64_t count;
+	const ssize_t result = read(wake->eventfd, &count, sizeof(count));
+
 	ASSERT(result == sizeof(count) || errno == EAGAIN);
+}
+
+void wake_done(struct wake *wake)
+{
+	ASSERT(wake->eventfd >= 0);
+	wake_leave(wake);
+	wake_drain(wake);
 }
 
 void wake_notify(struct wake *wake)

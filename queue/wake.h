@@ -35,6 +35,13 @@ void wake_destroy(struct wake *wake);
 void wake_prepare(struct wake *wake);
 /* The sleeper is awake again, whether it slept or not. Drains the eventfd. */
 void wake_done(struct wake *wake);
+/*
+ * As wake_done() without draining, for a sleeper whose poll of the eventfd is edge triggered: what
+ * a notification left there wakes nobody twice, so it drains when its poll reports it, and a sleep
+ * that something else ended costs no system call.
+ */
+void wake_leave(struct wake *wake);
+void wake_drain(struct wake *wake);
 /* After a push. Any thread. Never blocks. */
 void wake_notify(struct wake *wake);
 

@@ -40,18 +40,25 @@ struct spread {
 
 /* Sorts @values. */
 struct spread spread_of(double *values, uint32_t count);
-/* @count values, 0 <= share <= 1: the value that this share of them does not exceed. Sorts. */
-double percentile_of(uint32_t *values, uint64_t count, double share);
+/* Sorts, for percentile_of(). */
+void percentiles_prepare(uint32_t *values, uint64_t count);
+/* Of sorted values, 0 <= share <= 1: the smallest that this share of them does not exceed. */
+double percentile_of(const uint32_t *values, uint64_t count, double share);
 
 /* Adds a round. A reference of 0 is a bug of the caller. */
 void row_add(struct row *row, double subject, double reference, bool is_noisy);
 
+/* Of the rounds' ratios. */
+struct spread row_ratio(const struct row *row);
+/* More than a third of its rounds are. */
+bool row_is_noisy(const struct row *row);
 /*
  * The row as it stands in the JSON: {"id","part","what","subject","reference","unit","placement",
  * "ratio":{"median","min","max","rounds"},"target":"<=1.10"|null,"met":bool|null,"noisy":bool,
- * "values":{"subject":[…],"reference":[…],"noisy_rounds":[…]}}. Noisy: more than a third of its
- * rounds are. Prints one line of it on standard output. New reference.
+ * "values":{"subject":[…],"reference":[…],"noisy_rounds":[…]}}. New reference.
  */
-json_t *row_finish(const struct row *row);
+json_t *row_json(const struct row *row);
+/* One line of it on standard output. */
+void row_print(const struct row *row);
 
 #endif

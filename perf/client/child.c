@@ -51,15 +51,11 @@ static void pin(int cpu)
 	(void)sched_setaffinity(0, sizeof(cpus), &cpus);
 }
 
-int child_map(struct child *child, int memfd)
+static void fill(const struct child *child)
 {
-	const uint64_t size = child->config->pages * PAGE_BYTES;
-	const int flags = memfd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+	const uint64_t stride = MAX(child->config->fill_stride, 1u);
 
-	child->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, memfd, 0);
-	if (child->memory == MAP_FAILED)
-		return -errno;
-	for (uint64_t page = 0; page < child->config->pages; page++) {
+	for (uint64_t page = 0; page < child->config->pages; page += stride) {
 		uint64_t *word = child->memory + page * CONTENT_WORDS;
 
 		if (content_page_is_zero(child->config, page))
@@ -67,6 +63,17 @@ int child_map(struct child *child, int memfd)
 		else
 			content_fill(child->config, page, word);
 	}
+}
+
+int child_map(struct child *child, int memfd)
+{
+	const uint64_t size = child->config->pages * PAGE_BYTES;
+	const int flags = memfd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED | MAP_NORESERVE;
+
+	child->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, memfd, 0);
+	if (child->memory == MAP_FAILED)
+		return -errno;
+	fill(child);
 	return 0;
 }
 
@@ -88,8 +95,9 @@ static void touch_page(struct toucher *toucher, uint64_t page)
 	const uint64_t before = clock_ns();
 	uint64_t after;
 
+	/* One access: a load of its own would fault first, as a reading touch does. */
 	if (toucher->touch->is_write)
-		word[0] = word[0] + 1;
+		(void)__atomic_fetch_add(&word[0], 1, __ATOMIC_RELAXED);
 	else
 		(void)word[0];
 	after = clock_ns();
@@ -199,12 +207,45 @@ static int run_touchers(
 
 static int dirty_all(const struct child *child)
 {
-	for (uint64_t page = 0; page < child->config->pages; page++) {
+	const uint64_t stride = MAX(child->config->fill_stride, 1u);
+
+	for (uint64_t page = 0; page < child->config->pages; page += stride) {
 		volatile uint64_t *word = child->memory + page * CONTENT_WORDS;
 
 		/* A zero page stays one. */
-		word[0] = content_page_is_zero(child->config, page) ? 0 : word[0] + 1;
+		if (content_page_is_zero(child->config, page))
+			word[0] = 0;
+		else
+			(void)__atomic_fetch_add(&word[0], 1, __ATOMIC_RELAXED);
 	}
+	return 0;
+}
+
+static int refill(const struct child *child)
+{
+	const int advice = child->config->is_anonymous ? MADV_DONTNEED : MADV_REMOVE;
+
+	if (madvise(child->memory, child->config->pages * PAGE_BYTES, advice) < 0)
+		return -errno;
+	fill(child);
+	return 0;
+}
+
+static int count_resident(const struct child *child, uint64_t *ret_pages)
+{
+	unsigned char is_resident[CHUNK_PAGES];
+	uint64_t sum = 0;
+
+	for (uint64_t page = 0; page < child->config->pages; page += CHUNK_PAGES) {
+		const uint64_t count = MIN(CHUNK_PAGES, child->config->pages - page);
+
+		if (mincore(child->memory + page * CONTENT_WORDS, count * PAGE_BYTES, is_resident) <
+			0)
+			return -errno;
+		for (uint64_t i = 0; i < count; i++)
+			sum += is_resident[i] & 1;
+	}
+	*ret_pages = sum;
 	return 0;
 }
 
@@ -234,6 +275,8 @@ static int run_command(const struct child *child, const struct client_command *c
 	switch (command->kind) {
 	case CLIENT_TOUCH: return run_touchers(child, &command->touch, answer);
 	case CLIENT_DIRTY: return dirty_all(child);
+	case CLIENT_REFILL: return refill(child);
+	case CLIENT_RESIDENT: return count_resident(child, &answer->resident_pages);
 	case CLIENT_ADVISE:
 		return errno_of(
 			madvise(child->memory, child->config->pages * PAGE_BYTES, command->advice));

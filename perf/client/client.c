@@ -247,6 +247,24 @@ int client_dirty(struct client *client)
 	return run_command(client, &(struct client_command){.kind = CLIENT_DIRTY});
 }
 
+int client_refill(struct client *client)
+{
+	return run_command(client, &(struct client_command){.kind = CLIENT_REFILL});
+}
+
+int client_resident(struct client *client, uint64_t *ret_pages)
+{
+	struct client_answer answer;
+	int result = send_command(client, &(struct client_command){.kind = CLIENT_RESIDENT});
+
+	if (result == 0)
+		result = receive(client, &answer);
+	if (result < 0)
+		return result;
+	*ret_pages = answer.resident_pages;
+	return 0;
+}
+
 int client_advise(struct client *client, int advice)
 {
 	return run_command(

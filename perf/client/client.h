@@ -34,6 +34,7 @@ struct client_config {
 	uint64_t pages;
 	bool is_anonymous;     /* private memory (for kernel peers), else a memfd mapped shared */
 	uint32_t zero_percent; /* scattered pages that are in RAM and all zero */
+	uint64_t fill_stride;  /* only every so-manieth page is filled and may be touched; 0: all */
 	enum client_content content;
 };
 
@@ -81,8 +82,12 @@ int client_touch(struct client *client, const struct touch *touch, struct touch_
 
 /* Writes every page again, so that all are dirty, in RAM and mapped. */
 int client_dirty(struct client *client);
+/* Drops all memory and fills it again: then it is charged to the child's cgroup of now. */
+int client_refill(struct client *client);
 /* madvise(@advice) by the child on all its memory. */
 int client_advise(struct client *client, int advice);
+/* Pages in RAM: mapped or not, the swap cache too. */
+int client_resident(struct client *client, uint64_t *ret_pages);
 /*
  * Makes a non-blocking userfaultfd (or, with @is_blocking, a blocking one) in the child, registers
  * all its memory with @mode (UFFDIO_REGISTER_MODE_…, 0: registers nothing) and hands it over.

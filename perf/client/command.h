@@ -11,7 +11,9 @@
 enum client_command_kind {
 	CLIENT_TOUCH,
 	CLIENT_DIRTY,
+	CLIENT_REFILL,
 	CLIENT_ADVISE,
+	CLIENT_RESIDENT,
 	CLIENT_USERFAULTFD,
 };
 
@@ -31,6 +33,7 @@ struct client_answer {
 	uint64_t touches;
 	uint64_t bad_pages;
 	uint64_t samples;
+	uint64_t resident_pages;
 };
 
 /* Mapped by both. */

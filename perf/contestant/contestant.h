@@ -66,10 +66,13 @@ struct contestant {
 
 extern const struct contestant_operations contestant_vmswapd;
 extern const struct contestant_operations contestant_raw;    /* raw.c: option names the kind */
-extern const struct contestant_operations contestant_crosvm; /* crosvm-style */
+extern const struct contestant_operations contestant_crosvm; /* or option "random": crosvm.h */
 extern const struct contestant_operations contestant_qemu;   /* QEMU-postcopy-style */
 extern const struct contestant_operations contestant_kernel; /* minor, zero-fill */
 extern const struct contestant_operations contestant_swap;   /* swap file, zram-lz4 */
+
+/* The raw handler's name in rows, "raw-" and its option; NULL: there is no such kind. */
+const char *contestant_raw_name(const char *option);
 
 /* Starts the client, then opens. On error ->why says what is missing; close all the same. */
 int contestant_open(struct contestant *self, const struct contestant_operations *operations,
@@ -82,7 +85,7 @@ int contestant_fail(struct contestant *self, int error, const char *format, ...)
 
 /* For contestants that are a forked handler: pins the caller to setup.cpus[0], if there is one. */
 void contestant_pin_handler(const struct contestant *self);
-/* CPU time of process @pid, threads included (ended ones too), from /proc; 0 when it is gone. */
+/* CPU time of process @pid, threads included (ended ones too); 0 when it is gone. */
 uint64_t contestant_process_cpu_ns(pid_t pid);
 
 #endif

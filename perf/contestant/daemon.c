@@ -216,7 +216,7 @@ int daemon_attach(struct daemon *daemon, pid_t pid, const char *vm, uint64_t min
 
 int daemon_job_begin(struct daemon *daemon, const char *method, const char *vm, json_int_t *ret_job)
 {
-	json_t *result;
+	json_t *result = NULL;
 	int error;
 
 	daemon->job_begin_ns = clock_ns();
@@ -235,7 +235,7 @@ static uint64_t number_of(const json_t *object, const char *key)
 
 int daemon_job_end(struct daemon *daemon, json_int_t job, struct daemon_job *ret_job)
 {
-	json_t *result;
+	json_t *result = NULL;
 	const char *state;
 	int error =
 		call(daemon, "job.wait", json_pack("{s:I, s:i}", "job", job, "timeout_ms", JOB_MS),

@@ -29,15 +29,16 @@ MAY_INCLUDE["perf"] = MAY_INCLUDE["ctl"] | {"perf"}
 
 # (header, who may, why the others beside the layer may)
 ONLY_IN = (
-    (r"liburing\.h", ("io/", "tests/kernel/")),
-    (r"liburing/.*", ("io/", "tests/kernel/")),
+    # perf/floor measures the disk bare, without io/uring.c's own work.
+    (r"liburing\.h", ("io/", "perf/floor/", "tests/kernel/")),
+    (r"liburing/.*", ("io/", "perf/floor/", "tests/kernel/")),
     (r"linux/io_uring\.h", ("io/", "tests/")),
     # tests/kernel states kernel facts; ctl/client makes the uffd in the VMM, without our layers;
     # floors and peers speak to the kernel themselves.
     (r"linux/userfaultfd\.h",
      ("io/", "ctl/client/", "tests/kernel/", "perf/client/", "perf/contestant/")),
-    # perf/queue_convoy.c measures ck_ring against our ring.
-    (r"ck_\w+\.h", ("queue/", "perf/queue_convoy.c")),
+    # perf/command/queue_threads.c measures ck_ring against our ring.
+    (r"ck_\w+\.h", ("queue/", "perf/command/queue_threads.c")),
     # tests/kernel proves what an injected call does.
     (r"sys/ptrace\.h", ("ctl/", "tests/kernel/")),
 )
@@ -97,8 +98,9 @@ CASES = (
     ("tests/kernel/test_poison.c", '#include "kernel_test.h"\n', None),
     ("tests/unit/test_poison.c", "#include <liburing.h>\n", "belongs to io/"),
     ("tests/unit/test_ring.c", '#include "queue/ring.c"\n', None),
-    ("perf/queue_convoy.c", "#include <ck_ring.h>\n", None),
+    ("perf/command/queue_threads.c", "#include <ck_ring.h>\n", None),
     ("perf/contestant/raw.c", "#include <linux/userfaultfd.h>\n", None),
+    ("perf/floor/disk.c", "#include <liburing.h>\n#include \"perf/floor/disk.h\"\n", None),
     ("queue/base/log.c", '#include "queue/ring.h"\n', "queue/base may not"),
     ("queue/ring.c", '#include "io/uring.h"\n', "queue may not"),
     ("io/uring.c", '#include "engine/page.h"\n', "io may not"),
@@ -114,6 +116,7 @@ CASES = (
     ("ctl/main.c", '#include "rpc.h"\n', "does not name its layer"),
     ("ctl/main.c", "#include <ctl/rpc.h>\n", "use quotes"),
     ("perf/bench.c", "#include <ck_ring.h>\n", "belongs to queue/"),
+    ("perf/client/child.c", "#include <liburing.h>\n", "belongs to io/"),
 )
 
 if __name__ == "__main__":

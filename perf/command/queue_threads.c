@@ -1,21 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Two questions that the queue layer was cut by; the answers are in queue/README.md.
- *
- *   convoy   ck_ring's multi-producer path against queue/ring.h, producers sharing one CPU
- *   lanes    commands addressed to their owner's lane against one shared ring, whose consumers hand
- *            what they do not own to the owner's lane
- *
- * Every variant runs for the same time, in interleaved rounds; items a second after a warm-up,
- * median [min–max]. Threads that find a ring full or empty yield.
- */
+#include "perf/command/queue_threads.h"
+
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <time.h>
 
 #include <ck_ring.h>
 
@@ -24,23 +15,15 @@
 #include "queue/base/clock.h"
 #include "queue/ring.h"
 
-#define ROUNDS 5
 /* A convoy begins with an unlucky preemption and then stays; the warm-up lets it begin. */
 #define WARM_UP_MS  700
 #define ROUND_MS    300
 #define CAPACITY    1024u
 #define THREADS_MAX 8
-#define ANY_CPU	    (-1)
 
-struct scenario {
-	const char *name;
-	const char *variant_names[2];
-	int producers;
-	int consumers;
-	int producer_cpu;
-	int consumer_cpu;
-	bool (*push[2])(uintptr_t item);
-	void *(*pop[2])(int consumer);
+struct queue_way {
+	bool (*push)(uintptr_t item);
+	void *(*pop)(int consumer);
 };
 
 static struct ring *shared;
@@ -48,8 +31,8 @@ static struct ring *lanes[THREADS_MAX];
 static ck_ring_t ck_ring;
 static ck_ring_buffer_t ck_cells[CAPACITY];
 
-static const struct scenario *scenario;
-static int variant;
+static const struct queue_scenario *scenario;
+static const struct queue_way *way;
 static atomic_bool stopping;
 static _Atomic int producers_left;
 static struct {
@@ -60,7 +43,7 @@ static void pin(int cpu)
 {
 	cpu_set_t set;
 
-	if (cpu == ANY_CPU)
+	if (cpu == QUEUE_ANY_CPU)
 		return;
 	CPU_ZERO(&set);
 	CPU_SET((size_t)cpu, &set);
@@ -148,7 +131,7 @@ static void *produce(void *argument)
 	pin(scenario->producer_cpu);
 	while (!atomic_load_explicit(&stopping, memory_order_relaxed)) {
 		item++;
-		while (!scenario->push[variant](item))
+		while (!way->push(item))
 			(void)sched_yield();
 	}
 	(void)atomic_fetch_sub(&producers_left, 1);
@@ -165,7 +148,7 @@ static void *consume(void *argument)
 	for (;;) {
 		bool is_last_look = atomic_load(&producers_left) == 0;
 
-		if (scenario->pop[variant](consumer))
+		if (way->pop(consumer))
 			count_one(consumer);
 		else if (is_last_look)
 			break;
@@ -199,7 +182,7 @@ static void wait_ms(long duration_ms)
 	(void)nanosleep(&duration, NULL);
 }
 
-static double measure(void)
+static double run_threads(void)
 {
 	pthread_t threads[2 * THREADS_MAX];
 	int count = 0;
@@ -223,68 +206,36 @@ static double measure(void)
 	return (double)items * (double)NS_PER_S / (double)elapsed_ns;
 }
 
-static int compare(const void *a, const void *b)
-{
-	const double *first = a;
-	const double *second = b;
-
-	return (*first > *second) - (*first < *second);
-}
-
-static void run(void)
-{
-	double rates[2][ROUNDS];
-
-	for (int round = 0; round < ROUNDS; round++)
-		for (variant = 0; variant < 2; variant++)
-			rates[variant][round] = measure();
-	(void)printf("%s\n", scenario->name);
-	for (variant = 0; variant < 2; variant++) {
-		qsort(rates[variant], ROUNDS, sizeof(double), compare);
-		(void)printf("  %-22s %12.0f items/s [%.0f–%.0f]\n",
-			scenario->variant_names[variant], rates[variant][ROUNDS / 2],
-			rates[variant][0], rates[variant][ROUNDS - 1]);
-	}
-	(void)printf(
-		"  ratio second/first     %12.2f\n", rates[1][ROUNDS / 2] / rates[0][ROUNDS / 2]);
-	(void)fflush(stdout);
-}
-
-#define CONVOY                                                                                     \
-	.variant_names = {"ck_ring mpmc", "queue/ring"}, .push = {push_ck, push_shared},           \
-	.pop = {pop_ck, pop_shared}
-#define LANES                                                                                      \
-	.variant_names = {"shared, hand on", "addressed lanes"},                                   \
-	.push = {push_shared, push_addressed}, .pop = {pop_or_hand_on, pop_addressed}
-
-static const struct scenario scenarios[] = {
-	{"2 producers on CPU 0, 1 consumer on CPU 1", CONVOY, .producers = 2, .consumers = 1,
-		.producer_cpu = 0, .consumer_cpu = 1},
-	{"8 producers on CPU 0, 1 consumer on CPU 1", CONVOY, .producers = 8, .consumers = 1,
-		.producer_cpu = 0, .consumer_cpu = 1},
-	{"2 producers and 1 consumer, any CPU", CONVOY, .producers = 2, .consumers = 1,
-		.producer_cpu = ANY_CPU, .consumer_cpu = ANY_CPU},
-	{"1 producer on CPU 0, 1 consumer on CPU 1", CONVOY, .producers = 1, .consumers = 1,
-		.producer_cpu = 0, .consumer_cpu = 1},
-	{"1 producer, 2 owners, any CPU", LANES, .producers = 1, .consumers = 2,
-		.producer_cpu = ANY_CPU, .consumer_cpu = ANY_CPU},
-	{"1 producer, 4 owners, any CPU", LANES, .producers = 1, .consumers = 4,
-		.producer_cpu = ANY_CPU, .consumer_cpu = ANY_CPU},
-	{"2 producers, 4 owners, any CPU", LANES, .producers = 2, .consumers = 4,
-		.producer_cpu = ANY_CPU, .consumer_cpu = ANY_CPU},
-};
-
-int main(void)
+int queue_threads_init(void)
 {
 	ck_ring_init(&ck_ring, CAPACITY);
 	if (ring_new(CAPACITY, &shared) < 0)
-		return 1;
+		return -ENOMEM;
 	for (int i = 0; i < THREADS_MAX; i++)
 		if (ring_new(CAPACITY, &lanes[i]) < 0)
-			return 1;
-	for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++) {
-		scenario = &scenarios[i];
-		run();
-	}
+			return -ENOMEM;
 	return 0;
+}
+
+void queue_threads_done(void)
+{
+	ring_free(shared);
+	for (int i = 0; i < THREADS_MAX; i++)
+		ring_free(lanes[i]);
+}
+
+double queue_threads_measure(const struct queue_scenario *of, enum queue_variant variant)
+{
+	static const struct queue_way ways[QUEUE_VARIANTS] = {
+		[QUEUE_CK] = {push_ck, pop_ck},
+		[QUEUE_RING] = {push_shared, pop_shared},
+		[QUEUE_HAND_ON] = {push_shared, pop_or_hand_on},
+		[QUEUE_LANES] = {push_addressed, pop_addressed},
+	};
+
+	ASSERT(variant < QUEUE_VARIANTS);
+	ASSERT(of->producers + of->consumers <= 2 * THREADS_MAX);
+	scenario = of;
+	way = &ways[variant];
+	return run_threads();
 }

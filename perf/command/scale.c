@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Many faulting threads.
+ *
+ *   P2   faults a second with 64 threads and 2 shards, against one descriptor read in batches
+ *   P12  CPU of a staged fault there, against that handler's
+ *
+ * and the points that perf/scaling.py checks its model with.
+ */
+#include <stdio.h>
+
+#include "perf/bench/bench.h"
+#include "perf/bench/place.h"
+#include "perf/bench/results.h"
+#include "perf/bench/trial.h"
+#include "queue/base/bits.h"
+
+#define QUICK_BYTES (256 * MIB)
+#define FULL_BYTES  GIB
+#define THREADS	    64u
+
+static void setup_for(const struct bench *bench, struct contestant_setup *ret_setup)
+{
+	bench_setup(bench, bench_size(bench, QUICK_BYTES, FULL_BYTES), ret_setup);
+	place_handler(PLACEMENT_NONE, ret_setup);
+}
+
+static void run_threads(struct bench *bench)
+{
+	struct touch_trial trial = {
+		.kind = ORDER_UNIFORM,
+		.threads = THREADS,
+		.cpu = CLIENT_ANY_CPU,
+		.is_write = true,
+	};
+	struct row row = {
+		.id = "P2",
+		.what = "staged faults a second, 64 threads, 2 shards",
+		.subject = "vmswapd",
+		.reference = "raw-batch",
+		.unit = "faults/s",
+		.placement = placement_name(PLACEMENT_NONE),
+	};
+	struct contestant_setup setup;
+	struct contestant_setup raw;
+	struct duel duel;
+
+	if (duel_begin(&duel, bench, "staged faults, 64 threads") < 0)
+		return;
+	setup_for(bench, &setup);
+	trial.count = setup.client.pages;
+	raw = setup;
+	setup.shards = 2;
+	raw.option = "batch";
+	(void)duel_add(&duel, "vmswapd", &contestant_vmswapd, &setup, trial_staged, &trial);
+	(void)duel_add(&duel, "raw-batch", &contestant_raw, &raw, trial_staged, &trial);
+	(void)duel_add(&duel, "crosvm-style", &contestant_crosvm, &raw, trial_staged, &trial);
+	duel_run(&duel);
+	(void)duel_row(&duel, TOUCH_RATE, &row);
+	row.id = "scale-crosvm";
+	row.reference = "crosvm-style";
+	(void)duel_row(&duel, TOUCH_RATE, &row);
+	row.id = "P12";
+	row.part = "continue";
+	row.what = "shard CPU of a staged fault, 64 threads";
+	row.reference = "raw-batch";
+	row.unit = "us";
+	(void)duel_row(&duel, TOUCH_CPU, &row);
+	duel_end(&duel);
+}
+
+/* One point of the curve: the median of the rounds, as {"shards","threads","faults_per_s"}. */
+static json_t *point_of(struct duel_side *side, uint32_t rounds, uint32_t threads)
+{
+	const struct spread spread = spread_of(side->value[TOUCH_RATE], rounds);
+
+	return json_pack("{s:i, s:i, s:f, s:f, s:f}", "shards", (int)side->contestant.setup.shards,
+		"threads", (int)threads, "faults_per_s", spread.median, "min", spread.min, "max",
+		spread.max);
+}
+
+static void add_points(
+	struct duel *duel, struct touch_trial *trial, uint32_t threads, json_t *points)
+{
+	trial->threads = threads;
+	duel_run(duel);
+	for (uint32_t side = 0; side < duel->side_count; side++)
+		if (!duel->side[side].is_out)
+			(void)json_array_append_new(
+				points, point_of(&duel->side[side], duel->rounds, threads));
+}
+
+static void run_curve(struct bench *bench, const char *name, duel_trial *trial_of)
+{
+	static const uint32_t threads[] = {1, 2, 4, 8, 16, 32, 64};
+	struct touch_trial trial = {
+		.kind = ORDER_UNIFORM,
+		.count = bench->options.is_full ? 65536 : 16384,
+		.cpu = CLIENT_ANY_CPU,
+	};
+	json_t *points = json_array();
+	struct contestant_setup setup;
+	struct duel duel;
+
+	if (duel_begin(&duel, bench, name) < 0)
+		return;
+	setup_for(bench, &setup);
+	(void)duel_add(&duel, "1 shard", &contestant_vmswapd, &setup, trial_of, &trial);
+	setup.shards = 2;
+	(void)duel_add(&duel, "2 shards", &contestant_vmswapd, &setup, trial_of, &trial);
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		add_points(&duel, &trial, threads[i], points);
+	duel_end(&duel);
+	results_add_series(bench->results,
+		json_pack("{s:s, s:s, s:o}", "name", name, "kind", "points", "points", points));
+}
+
+void command_scale(struct bench *bench)
+{
+	run_threads(bench);
+	if (!bench->options.is_full && !bench_wants(bench, "scale-curve"))
+		return;
+	run_curve(bench, "scale-staged", trial_staged);
+	run_curve(bench, "scale-disk", trial_evicted);
+}
