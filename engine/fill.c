@@ -20,7 +20,9 @@
 #define FAULT_BUFFER_BYTES (FAULT_READ_PAGES * PAGE_BYTES)
 #define BULK_BUFFER_BYTES  (BULK_READ_PAGES * PAGE_BYTES)
 #define FAULT_BYTES	   (FAULT_READS_MAX * FAULT_BUFFER_BYTES)
-#define BUFFERS_BYTES	   (FAULT_BYTES + BULK_READS_MAX * BULK_BUFFER_BYTES)
+/* Pages read ahead that are copied in one turn, about 50 us: faults come in between. */
+#define REPLAY_COPY_PAGES (2 * FAULT_READ_PAGES)
+#define BUFFERS_BYTES	  (FAULT_BYTES + BULK_READS_MAX * BULK_BUFFER_BYTES)
 
 int fills_init(struct fills *fills)
 {
@@ -415,15 +417,19 @@ static bool copy_step(struct shard *shard, struct fill *fill)
 	return error == 0 || error == -EEXIST || done > 0;
 }
 
-static bool copy_each(struct shard *shard, bool for_faults)
+/* A step of the fills of @kind, until @pages are copied. */
+static bool copy_each(struct shard *shard, enum fill_kind kind, uint32_t pages)
 {
 	bool is_busy = false;
 
-	for (uint32_t i = 0; i < FILLS_MAX && shard->fills.copying > 0; i++) {
+	for (uint32_t i = 0; i < FILLS_MAX && shard->fills.copying > 0 && pages > 0; i++) {
 		struct fill *fill = &shard->fills.fill[i];
+		const uint32_t step = MIN(FAULT_READ_PAGES, fill->count - fill->next);
 
-		if (fill->phase == FILL_COPYING && (fill->kind == FILL_FAULT) == for_faults)
-			is_busy |= copy_step(shard, fill);
+		if (fill->phase != FILL_COPYING || fill->kind != kind || !copy_step(shard, fill))
+			continue;
+		is_busy = true;
+		pages -= MIN(step, pages);
 	}
 	return is_busy;
 }
@@ -434,7 +440,8 @@ bool fill_copy_step(struct shard *shard)
 
 	shard_assert_owner(shard);
 	if (shard->fills.faults > 0)
-		is_busy |= copy_each(shard, true);
-	is_busy |= copy_each(shard, false);
+		is_busy |= copy_each(shard, FILL_FAULT, UINT32_MAX);
+	is_busy |= copy_each(shard, FILL_REPLAY, REPLAY_COPY_PAGES);
+	is_busy |= copy_each(shard, FILL_BULK, UINT32_MAX);
 	return is_busy;
 }

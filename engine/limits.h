@@ -18,8 +18,8 @@
  * disk's throughput, and half of the buffers are left to faults.
  */
 #define REPLAY_READS_MAX 32u
-/* Pages a replay is ahead of the guest: many reads for each time that it is waited for, 1 MiB. */
-#define REPLAY_PAGES_MAX 256u
+/* Pages a replay is ahead of the guest, 2 MiB: all reads under way while neighbours are read. */
+#define REPLAY_PAGES_MAX (REPLAY_READS_MAX * FAULT_READ_PAGES)
 /* Faults that wait for a retry, a shard. One more is woken, so that it comes again. */
 #define PARKED_MAX 1024u
 /* Chunks a shard works on at the same time: depth 4 of 2 MiB writes saturates the disk. */
