@@ -165,16 +165,35 @@ static uint32_t count_swapped(const struct vm *vm, uint64_t page, uint32_t wante
 static bool serve_swapped(struct shard *shard, const struct fault *fault)
 {
 	struct vm *vm = fault->served->vm;
+	struct vm_shard *mine = shard_of_vm(shard, vm);
 	struct stream *stream;
 	uint32_t count;
 
 	if (shard->fills.fault_free == 0)
 		return false;
-	stream = stream_hit(shard_of_vm(shard, vm), fault->page);
+	stream = stream_hit(mine, fault->page);
 	count = count_swapped(vm, fault->page, stream->window);
 	stream_advance(stream, fault->page + count);
-	return fill_begin_fault(
-		shard, fault->served, fault->page, count, fault->is_write, fault->read_ns);
+	if (!fill_begin_fault(
+		    shard, fault->served, fault->page, count, fault->is_write, fault->read_ns))
+		return false;
+	if (replay_fault(&mine->replays, &vm->table, fault->page, count))
+		shard_want_replay(shard, fault->served);
+	return true;
+}
+
+static void serve_reading(struct shard *shard, const struct fault *fault)
+{
+	struct vm *vm = fault->served->vm;
+	struct replay_run run;
+
+	if (!fill_claim(shard, fault, &run)) {
+		stats_add(shard_stats(shard, vm), STAT_faults_redundant, 1);
+		return;
+	}
+	stats_add(shard_stats(shard, vm), STAT_replay_hits, 1);
+	if (replay_seen(&shard_of_vm(shard, vm)->replays, run.id, run.at, run.page))
+		shard_want_replay(shard, fault->served);
 }
 
 bool fault_serve(struct shard *shard, const struct fault *fault)
@@ -191,7 +210,7 @@ bool fault_serve(struct shard *shard, const struct fault *fault)
 	case PAGE_WRITING: return serve_staged(shard, fault, word);
 	case PAGE_PUNCHING: return false;
 	case PAGE_SWAPPED: return serve_swapped(shard, fault);
-	case PAGE_READING: stats_add(shard_stats(shard, vm), STAT_faults_redundant, 1); return true;
+	case PAGE_READING: serve_reading(shard, fault); return true;
 	case PAGE_POISONED: resolve_poison(shard, vm, fault->page); return true;
 	case PAGE_STATES: break;
 	}
@@ -241,6 +260,48 @@ static void handle_fault(struct shard *shard, struct served *served,
 		serve_protected(shard, served, fault.page);
 	else if (!fault_serve(shard, &fault))
 		park_fault(shard, &fault);
+}
+
+static bool read_ahead(struct shard *shard, struct served *served)
+{
+	struct vm *vm = served->vm;
+	struct replays *replays = &shard_of_vm(shard, vm)->replays;
+	struct replay_run run;
+	bool is_busy = false;
+
+	/* Ends: each turn of it takes a buffer, or cuts a replay. */
+	while (replay_next(replays, &vm->table, &run)) {
+		uint64_t address;
+
+		ASSERT(vm_owner(vm, (uint32_t)(run.page / CHUNK_PAGES)) == shard->id);
+		if (!resolve_address(served, run.page, &run.count, &address)) {
+			replay_cut(replays, &run);
+			continue;
+		}
+		if (!fill_begin_replay(shard, served, &run))
+			break;
+		replay_brought(replays, &vm->table, &run);
+		is_busy = true;
+	}
+	return is_busy;
+}
+
+bool fault_read_ahead(struct shard *shard)
+{
+	bool is_busy = false;
+
+	shard_assert_owner(shard);
+	shard->has_replays = false;
+	for (uint32_t i = 0; i < shard->served_end; i++) {
+		struct served *served = &shard->served[i];
+
+		if (!served->vm || !served->is_replayed)
+			continue;
+		served->is_replayed = false;
+		if (!served->leaving && !served->is_dead)
+			is_busy |= read_ahead(shard, served);
+	}
+	return is_busy;
 }
 
 bool fault_read_messages(struct shard *shard, struct served *served)

@@ -8,7 +8,7 @@
  *   STAGED, WRITING   as above, with neighbours when the faults are sequential
  *   PUNCHING          wait for the punch
  *   SWAPPED           read the slot (engine/fill.h), with neighbours when sequential
- *   READING           nothing: the read's end serves every waiter
+ *   READING           nothing: the read's end serves every waiter; a replay goes on
  *   POISONED          poison it in this process as well
  */
 #ifndef VMSWAP_ENGINE_FAULT_H
@@ -23,6 +23,11 @@ struct shard;
 
 /* Reads and serves up to a batch of messages. True when there were any. Owner thread. */
 bool fault_read_messages(struct shard *shard, struct served *served);
+/*
+ * Reads ahead along the replays that may go on, after the faults of the turn had their reads. True
+ * when there were any. Owner thread.
+ */
+bool fault_read_ahead(struct shard *shard);
 /* Serves one fault: true when done, false when it must be parked. Owner thread. */
 bool fault_serve(struct shard *shard, const struct fault *fault);
 

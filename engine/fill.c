@@ -21,6 +21,8 @@
 #define FAULT_BUFFER_BYTES (FAULT_READ_PAGES * PAGE_BYTES)
 #define BULK_BUFFER_BYTES  (BULK_READ_PAGES * PAGE_BYTES)
 #define FAULT_BYTES	   (FAULT_READS_MAX * FAULT_BUFFER_BYTES)
+/* Pages read ahead that are copied in one turn, about 50 us: faults come in between. */
+#define REPLAY_COPY_PAGES (2 * FAULT_READ_PAGES)
 #define BUFFERS_BYTES	   (FAULT_BYTES + BULK_READS_MAX * BULK_BUFFER_BYTES)
 _Static_assert(BUFFERS_BYTES % CHUNK_BYTES == 0, "the buffers are whole huge pages");
 
@@ -90,7 +92,7 @@ static uint32_t index_of(const struct fills *fills, const struct fill *fill)
 	return (uint32_t)(fill - fills->fill);
 }
 
-/* Fault fills are the lower part of both arrays, bulk fills the upper. */
+/* Fault fills (and those of replays) are the lower part of both arrays, bulk fills the upper. */
 static struct fill *take(struct fills *fills, bool is_fault)
 {
 	if (is_fault)
@@ -107,6 +109,7 @@ static void give_back(struct fills *fills, struct fill *fill)
 
 	ASSERT(fill->phase != FILL_FREE);
 	fill->phase = FILL_FREE;
+	fills->faults -= fill->kind == FILL_FAULT;
 	if (index < FAULT_READS_MAX)
 		fills->free[fills->fault_free++] = index;
 	else
@@ -124,11 +127,16 @@ static void submit_read(struct shard *shard, struct fill *fill)
 	shard->fills.reading++;
 }
 
-static void begin(struct shard *shard, struct fill *fill)
+static void begin(struct shard *shard, struct fill *fill, struct served *served, uint64_t page,
+	uint32_t count)
 {
-	struct vm *vm = fill->vm;
+	struct vm *vm = served->vm;
 
-	ASSERT(fill->count > 0);
+	ASSERT(count > 0);
+	fill->vm = vm;
+	fill->served = served;
+	fill->first_page = page;
+	fill->count = count;
 	fill->next = 0;
 	fill->tries = 0;
 	fill->first_slot = page_slot_of(page_load(&vm->table, fill->first_page));
@@ -152,16 +160,71 @@ bool fill_begin_fault(struct shard *shard, struct served *served, uint64_t page,
 	ASSERT(count <= FAULT_READ_PAGES);
 	if (!fill)
 		return false;
-	fill->is_fault = true;
+	fill->kind = FILL_FAULT;
+	shard->fills.faults++;
 	fill->is_write = is_write;
-	fill->vm = served->vm;
-	fill->served = served;
 	fill->task = NULL;
-	fill->first_page = page;
-	fill->count = count;
 	fill->read_ns = read_ns;
-	begin(shard, fill);
+	fill->replay = 0;
+	begin(shard, fill, served, page, count);
 	stats_add(shard_stats(shard, fill->vm), STAT_readahead_pages, count - 1);
+	return true;
+}
+
+bool fill_begin_replay(struct shard *shard, struct served *served, const struct replay_run *run)
+{
+	struct fill *fill;
+
+	shard_assert_owner(shard);
+	ASSERT(run->id != 0);
+	ASSERT(run->count <= FAULT_READ_PAGES);
+	if (FAULT_READS_MAX - shard->fills.fault_free >= REPLAY_READS_MAX)
+		return false;
+	fill = take(&shard->fills, true);
+	fill->kind = FILL_REPLAY;
+	fill->is_write = false;
+	fill->task = NULL;
+	fill->replay = run->id;
+	fill->replay_at = run->at;
+	begin(shard, fill, served, run->page, run->count);
+	stats_add(shard_stats(shard, fill->vm), STAT_replay_pages, run->count);
+	return true;
+}
+
+/* The fill that brings @page, which is READING; NULL: a bulk one. */
+static struct fill *find(struct fills *fills, const struct vm *vm, uint64_t page)
+{
+	for (uint32_t i = 0; i < FAULT_READS_MAX; i++) {
+		struct fill *fill = &fills->fill[i];
+
+		if (fill->phase != FILL_FREE && fill->vm == vm &&
+			page >= fill->first_page + fill->next &&
+			page < fill->first_page + fill->count)
+			return fill;
+	}
+	return NULL;
+}
+
+bool fill_claim(struct shard *shard, const struct fault *fault, struct replay_run *ret_run)
+{
+	struct fill *fill = find(&shard->fills, fault->served->vm, fault->page);
+	uint32_t i;
+
+	shard_assert_owner(shard);
+	if (!fill || fill->replay == 0)
+		return false;
+	if (fill->kind == FILL_REPLAY) {
+		fill->kind = FILL_FAULT;
+		fill->read_ns = fault->read_ns;
+		shard->fills.faults++;
+	}
+	i = (uint32_t)(fault->page - fill->first_page);
+	*ret_run = (struct replay_run){
+		.page = fault->page,
+		.count = 1,
+		.id = fill->replay,
+		.at = fill->replay_at + i,
+	};
 	return true;
 }
 
@@ -174,14 +237,11 @@ bool fill_begin_bulk(struct shard *shard, struct task *task, struct served *serv
 	ASSERT(count <= BULK_READ_PAGES);
 	if (!fill)
 		return false;
-	fill->is_fault = false;
+	fill->kind = FILL_BULK;
 	fill->is_write = false;
-	fill->vm = served->vm;
-	fill->served = served;
 	fill->task = task;
-	fill->first_page = page;
-	fill->count = count;
-	begin(shard, fill);
+	fill->replay = 0;
+	begin(shard, fill, served, page, count);
 	return true;
 }
 
@@ -193,6 +253,9 @@ static void end(struct shard *shard, struct fill *fill, int error)
 		shard->fills.copying--;
 	if (fill->task)
 		swapin_fill_done(fill->task, fill->next, error);
+	/* Its buffer may go to the next of the replay. */
+	if (fill->replay != 0)
+		shard_want_replay(shard, fill->served);
 	give_back(&shard->fills, fill);
 }
 
@@ -327,7 +390,7 @@ static void finish(struct shard *shard, struct fill *fill)
 	struct recorder *recorder = shard_of_vm(shard, fill->vm)->recorder;
 
 	resolve_wake_others(shard, fill->vm, fill->served, fill->first_page, fill->next);
-	if (fill->is_fault) {
+	if (fill->kind == FILL_FAULT) {
 		stats_add(stats, STAT_faults_file, 1);
 		histogram_add(&stats->latency[LATENCY_FILE], clock_ns() - fill->read_ns);
 		if (recorder)
@@ -380,13 +443,31 @@ static bool copy_step(struct shard *shard, struct fill *fill)
 	return error == 0 || error == -EEXIST || done > 0;
 }
 
+/* A step of the fills of @kind, until @pages are copied. */
+static bool copy_each(struct shard *shard, enum fill_kind kind, uint32_t pages)
+{
+	bool is_busy = false;
+
+	for (uint32_t i = 0; i < FILLS_MAX && shard->fills.copying > 0 && pages > 0; i++) {
+		struct fill *fill = &shard->fills.fill[i];
+		const uint32_t step = MIN(FAULT_READ_PAGES, fill->count - fill->next);
+
+		if (fill->phase != FILL_COPYING || fill->kind != kind || !copy_step(shard, fill))
+			continue;
+		is_busy = true;
+		pages -= MIN(step, pages);
+	}
+	return is_busy;
+}
+
 bool fill_copy_step(struct shard *shard)
 {
 	bool is_busy = false;
 
 	shard_assert_owner(shard);
-	for (uint32_t i = 0; i < FILLS_MAX && shard->fills.copying > 0; i++)
-		if (shard->fills.fill[i].phase == FILL_COPYING)
-			is_busy |= copy_step(shard, &shard->fills.fill[i]);
+	if (shard->fills.faults > 0)
+		is_busy |= copy_each(shard, FILL_FAULT, UINT32_MAX);
+	is_busy |= copy_each(shard, FILL_REPLAY, REPLAY_COPY_PAGES);
+	is_busy |= copy_each(shard, FILL_BULK, UINT32_MAX);
 	return is_busy;
 }

@@ -22,6 +22,8 @@
 
 #define FILLS_MAX (FAULT_READS_MAX + BULK_READS_MAX)
 
+struct fault;
+struct replay_run;
 struct served;
 struct shard;
 struct task;
@@ -33,10 +35,16 @@ enum fill_phase {
 	FILL_COPYING,
 };
 
+enum fill_kind {
+	FILL_FAULT,  /* a fault waits for it */
+	FILL_REPLAY, /* read ahead along a replay; becomes FILL_FAULT when a fault comes for it */
+	FILL_BULK,
+};
+
 struct fill {
 	enum fill_phase phase;
+	enum fill_kind kind;
 	bool is_write; /* of the fault: its page gets no write mark and drops its slot */
-	bool is_fault;
 	uint8_t tries;
 	struct vm *vm;
 	struct served *served; /* whose mapping is filled */
@@ -46,6 +54,8 @@ struct fill {
 	uint32_t next;	/* first page not yet copied */
 	uint32_t first_slot;
 	uint64_t read_ns; /* of the fault's message */
+	uint32_t replay;  /* id, 0: none */
+	uint32_t replay_at;
 	uint8_t *buffer;
 };
 
@@ -57,6 +67,7 @@ struct fills {
 	uint32_t bulk_free;
 	uint32_t copying;
 	uint32_t reading;
+	uint32_t faults; /* fills of FILL_FAULT */
 	uint8_t *memory;
 	uint64_t memory_bytes;
 };
@@ -75,6 +86,13 @@ bool fill_begin_fault(struct shard *shard, struct served *served, uint64_t page,
 	bool is_write, uint64_t read_ns);
 bool fill_begin_bulk(struct shard *shard, struct task *task, struct served *served, uint64_t page,
 	uint32_t count);
+/* False when no buffer but those for faults is left. Owner thread. */
+bool fill_begin_replay(struct shard *shard, struct served *served, const struct replay_run *run);
+/*
+ * @fault waits for a page that is READING: a read ahead is its fault's from now on. True when it
+ * was one; then *@ret_run is the page on its replay. Owner thread.
+ */
+bool fill_claim(struct shard *shard, const struct fault *fault, struct replay_run *ret_run);
 /* The read of fill @index ended with @result. Owner thread. */
 void fill_read_done(struct shard *shard, uint32_t index, int32_t result);
 /* Copies a step of every fill that has its content. True when there were any. Owner thread. */

@@ -13,6 +13,13 @@
 #define FAULT_READS_MAX 64u
 /* Pages one fault read may bring: 64 KiB, the knee of the fault-around curve. */
 #define FAULT_READ_PAGES 16u
+/*
+ * Reads in flight a shard beyond which replays bring nothing: depth enough for nine tenths of the
+ * disk's throughput, and half of the buffers are left to faults.
+ */
+#define REPLAY_READS_MAX 32u
+/* Pages a replay is ahead of the guest, 2 MiB: all reads under way while neighbours are read. */
+#define REPLAY_PAGES_MAX (REPLAY_READS_MAX * FAULT_READ_PAGES)
 /* Faults that wait for a retry, a shard. One more is woken, so that it comes again. */
 #define PARKED_MAX 1024u
 /* Chunks a shard works on at the same time: depth 4 of 2 MiB writes saturates the disk. */

@@ -51,7 +51,9 @@ bool page_word_is_valid(page_word word)
 	const enum page_state state = page_state_of(word);
 	const bool has_slot = page_has_slot(word);
 
-	if (state >= PAGE_STATES || ((uint32_t)word & ~(PAGE_FLAGS | 0xfu)) != 0)
+	if (state >= PAGE_STATES || ((uint32_t)word & ~(PAGE_LINK | PAGE_FLAGS | 0xfu)) != 0)
+		return false;
+	if (page_link_of(word) < -PAGE_LINK_MAX)
 		return false;
 	if (!has_slot && page_slot_of(word) != 0)
 		return false;

@@ -41,7 +41,11 @@
  *  POISONED  The content is lost (unreadable, or not what was written). Touching it is a machine
  *            check.
  *
- * Word: slot 32 | unused 20 | flags 8 | state 4.
+ * Word: slot 32 | link 24 (signed) | flags 4 | state 4.
+ *
+ * The link leads from a page to the one whose fault this shard served next after it when they came
+ * back last: the distance in pages, 0 for none (engine/replay.h). It is a hint: nothing depends on
+ * it, it may be out of date or lead round in circles. A page keeps it wherever it goes.
  */
 #ifndef VMSWAP_ENGINE_PAGE_H
 #define VMSWAP_ENGINE_PAGE_H
@@ -66,6 +70,11 @@ enum page_state {
 #define PAGE_STUCK                                                                                 \
 	(1u << 6) /* SWAPPED, READING: the page cache holds a page that is not the content */
 #define PAGE_FLAGS (PAGE_SLOT | PAGE_CLEAN | PAGE_STUCK)
+
+#define PAGE_LINK_SHIFT 8
+#define PAGE_LINK	(0xffffffu << PAGE_LINK_SHIFT)
+/* How far a link reaches, in pages: 32 GiB. */
+#define PAGE_LINK_MAX ((1 << 23) - 1)
 
 typedef uint64_t page_word;
 
@@ -94,7 +103,18 @@ static inline bool page_is_stuck(page_word word)
 	return (word & PAGE_STUCK) != 0;
 }
 
-/* A word with no slot. */
+/* To the page that followed last time; 0: none. */
+static inline int32_t page_link_of(page_word word)
+{
+	return (int32_t)(uint32_t)word >> PAGE_LINK_SHIFT;
+}
+
+static inline page_word page_with_link(page_word word, int32_t link)
+{
+	return (word & ~(page_word)PAGE_LINK) | (uint32_t)link << PAGE_LINK_SHIFT;
+}
+
+/* A word with no slot, and no link: that is page_move()'s to add. */
 static inline page_word page_plain(enum page_state state)
 {
 	return (page_word)state;

@@ -70,6 +70,7 @@ void page_move(struct page_table *table, struct stats_block *stats, uint64_t pag
 
 	ASSERT(page_edge_is_allowed(page_state_of(from), page_state_of(to)));
 	ASSERT(page_word_is_valid(to));
+	ASSERT(page_link_of(to) == 0);
 	if (gauge_from != gauge_to) {
 		if (gauge_from != GAUGE_COUNT)
 			stats_gauge_add(stats, gauge_from, -1);
@@ -78,7 +79,16 @@ void page_move(struct page_table *table, struct stats_block *stats, uint64_t pag
 	}
 	summary_follow(page_chunk(table, page), from, to);
 	/* pairs with a successor's or a control thread's acquire of the word */
-	atomic_store_explicit(&table->words[page], to, memory_order_release);
+	atomic_store_explicit(&table->words[page], to | (from & PAGE_LINK), memory_order_release);
+}
+
+void page_set_link(struct page_table *table, uint64_t page, int32_t link)
+{
+	ASSERT(page < table->page_count);
+	ASSERT(link >= -PAGE_LINK_MAX && link <= PAGE_LINK_MAX);
+	/* a release, as the word goes on promising what page_move() promised */
+	atomic_store_explicit(&table->words[page], page_with_link(page_load(table, page), link),
+		memory_order_release);
 }
 
 int page_table_open(uint64_t page_count, struct page_table *ret_table)

@@ -70,11 +70,13 @@ static inline bool chunk_is_zapped(const struct chunk_summary *chunk)
 }
 
 /*
- * The only writer of words: asserts that the edge is allowed, keeps the summary and the gauges of
- * @stats in step. The store is a release: what the state promises (a written slot, its digest) is
- * visible before it. Owner thread.
+ * The only writer of states and slots: asserts that the edge is allowed, keeps the summary and the
+ * gauges of @stats in step. The page keeps its link; @to has none. The store is a release: what the
+ * state promises (a written slot, its digest) is visible before it. Owner thread.
  */
 void page_move(struct page_table *table, struct stats_block *stats, uint64_t page, page_word to);
+/* The only writer of links; within PAGE_LINK_MAX. Owner thread. */
+void page_set_link(struct page_table *table, uint64_t page, int32_t link);
 
 static inline uint64_t page_digest(const struct page_table *table, uint64_t page)
 {

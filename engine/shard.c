@@ -246,6 +246,7 @@ bool shard_step(struct shard *shard)
 	is_busy |= read_messages(shard);
 	is_busy |= shard->parked.count > 0 && park_retry(shard);
 	is_busy |= shard->fills.copying > 0 && fill_copy_step(shard);
+	is_busy |= shard->has_replays && fault_read_ahead(shard);
 	is_busy |= take_commands(shard);
 	is_busy |= shard->tasks_active > 0 && task_step_next(shard);
 	is_busy |= served_finish(shard);

@@ -5,7 +5,7 @@
  *
  *   1. submit what the last turn prepared, take completions (disk, punches, descriptors readable)
  *   2. read fault messages and serve them; retry parked faults
- *   3. copy in what reads brought
+ *   3. copy in what reads brought; read ahead along replays
  *   4. take commands while there is room for their work, and give each chunk task a bounded slice
  *
  * shard_run() is step, spin a little after activity, sleep. A test owns shards without threads and
@@ -55,6 +55,7 @@ struct served {
 	bool is_polled;		 /* a multishot poll is armed */
 	uint64_t message_ns;	 /* of the last message */
 	bool is_dead;		 /* a call said so; control will take it away */
+	bool is_replayed;	 /* replays of the VM may go on, into this process */
 	struct command *leaving; /* the COMMAND_UNSERVE to answer once nothing refers to this */
 	uint32_t fills;		 /* reads under way on behalf of this */
 	struct spans spans;
@@ -74,6 +75,7 @@ struct shard {
 
 	/* owner thread only */
 	bool is_stopping;
+	bool has_replays;      /* one of served is_replayed */
 	uint64_t step_ns;      /* of the last whole turn */
 	uint32_t spin_skips;   /* idle moments to come without spinning */
 	uint32_t spin_backoff; /* how many the last time */
@@ -111,6 +113,18 @@ void shard_answer(struct shard *shard, struct command *command);
 
 /* The page leaves its slot: to @state without one, and the slot is free. Owner thread. */
 void shard_drop_slot(struct shard *shard, struct vm *vm, uint64_t page, enum page_state state);
+
+/*
+ * Replays of faults of @served may go on, in this turn or the next; not while faults are recorded,
+ * as what is read ahead is not seen. Owner thread.
+ */
+static inline void shard_want_replay(struct shard *shard, struct served *served)
+{
+	if (served->vm->shard[shard->id].recorder)
+		return;
+	served->is_replayed = true;
+	shard->has_replays = true;
+}
 
 static inline struct stats_block *shard_stats(const struct shard *shard, const struct vm *vm)
 {

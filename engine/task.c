@@ -77,7 +77,7 @@ void task_begin(struct shard *shard, struct command *command)
  */
 static bool must_wait_for_faults(const struct shard *shard)
 {
-	if (shard->fills.fault_free == FAULT_READS_MAX)
+	if (shard->fills.faults == 0)
 		return false;
 	if (shard->fills.bulk_free < BULK_READS_MAX)
 		return true;

@@ -17,6 +17,7 @@
 #include "engine/engine.h"
 #include "engine/limits.h"
 #include "engine/page_table.h"
+#include "engine/replay.h"
 #include "engine/spans.h"
 #include "engine/stats.h"
 
@@ -53,6 +54,7 @@ struct vm_shard {
 	struct stream stream[STREAMS_MAX];
 	uint32_t stream_clock;
 	struct recorder *recorder; /* NULL: not recorded */
+	struct replays replays;
 };
 
 struct vm_process {

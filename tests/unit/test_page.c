@@ -19,6 +19,29 @@ Test(page, a_word_gives_back_what_it_was_made_of)
 	cr_assert_not(page_has_slot(page_plain(PAGE_STAGED)));
 }
 
+Test(page, a_link_is_kept_apart_from_the_rest_of_the_word)
+{
+	const int32_t links[] = {0, 1, -1, 512, -4096, PAGE_LINK_MAX, -PAGE_LINK_MAX};
+	const page_word plain = page_with_slot(PAGE_STAGED, 0xfffffdff, PAGE_CLEAN);
+
+	for (size_t i = 0; i < ARRAY_SIZE(links); i++) {
+		const page_word word = page_with_link(page_with_link(plain, -77), links[i]);
+
+		cr_assert_eq(page_link_of(word), links[i]);
+		cr_assert(page_word_is_valid(word));
+		cr_assert_eq(page_with_link(word, 0), plain);
+		cr_assert_eq(page_slot_of(word), 0xfffffdff);
+		cr_assert_eq(page_state_of(word), PAGE_STAGED);
+		cr_assert(page_is_clean(word));
+	}
+}
+
+Test(page, a_link_that_is_farther_back_than_ahead_is_invalid)
+{
+	cr_assert_not(
+		page_word_is_valid(page_with_link(page_plain(PAGE_RESIDENT), -PAGE_LINK_MAX - 1)));
+}
+
 Test(page, states_that_need_a_slot_are_invalid_without_one)
 {
 	const enum page_state needy[] = {PAGE_WRITING, PAGE_SWAPPED, PAGE_READING, PAGE_POISONED};
@@ -54,7 +77,6 @@ Test(page, only_a_page_that_is_out_can_be_stuck)
 
 Test(page, unknown_bits_and_states_are_invalid)
 {
-	cr_assert_not(page_word_is_valid(page_plain(PAGE_RESIDENT) | 1u << 31));
 	cr_assert_not(page_word_is_valid(page_plain(PAGE_RESIDENT) | 1u << 7));
 	cr_assert_not(page_word_is_valid(PAGE_STATES));
 	cr_assert_not(page_word_is_valid(page_plain(PAGE_RESIDENT) | (page_word)SLOT << 32));

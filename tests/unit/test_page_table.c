@@ -104,6 +104,59 @@ Test(page_table, a_word_changed_behind_its_back_is_found_by_the_check, .signal =
 	page_table_check(&table, &count);
 }
 
+/* The word of @state that needs the least. */
+static page_word word_in(enum page_state state, uint32_t slot)
+{
+	return page_word_is_valid(page_plain(state)) ? page_plain(state)
+						     : page_with_slot(state, slot, 0);
+}
+
+Test(page_table, a_page_keeps_its_link_over_every_edge)
+{
+	uint64_t page = 0;
+
+	for (uint32_t from = 0; from < PAGE_STATES; from++) {
+		for (uint32_t to = 0; to < PAGE_STATES; to++, page++) {
+			const page_word word = word_in((enum page_state)to, (uint32_t)page);
+
+			if (!page_edge_is_allowed((enum page_state)from, (enum page_state)to))
+				continue;
+			/* behind the table's back: most states are far from the first */
+			atomic_store(
+				&table.words[page], word_in((enum page_state)from, (uint32_t)page));
+			*page_chunk(&table, page) =
+				(struct chunk_summary){.staged = 9, .out = 9, .slots = 9};
+			page_set_link(&table, page, -(int32_t)page - 1);
+
+			page_move(&table, stats, page, word);
+
+			cr_assert_eq(
+				page_load(&table, page), page_with_link(word, -(int32_t)page - 1));
+		}
+	}
+}
+
+Test(page_table, a_link_leaves_counts_and_states_alone)
+{
+	struct page_count count;
+
+	lead(3, PAGE_SWAPPED, 11);
+	page_set_link(&table, 3, PAGE_LINK_MAX);
+	page_set_link(&table, 4, -PAGE_LINK_MAX);
+
+	page_table_check(&table, &count);
+
+	cr_assert_eq(count.state[PAGE_SWAPPED], 1);
+	cr_assert_eq(count.slots, 1);
+	cr_assert_eq(page_link_of(page_load(&table, 3)), PAGE_LINK_MAX);
+	cr_assert_eq(page_link_of(page_load(&table, 4)), -PAGE_LINK_MAX);
+}
+
+Test(page_table, a_link_out_of_reach_aborts, .signal = SIGABRT)
+{
+	page_set_link(&table, 3, PAGE_LINK_MAX + 1);
+}
+
 Test(page_table, digests_are_kept_by_page)
 {
 	page_set_digest(&table, 1, 0x1111);
@@ -155,7 +208,7 @@ static void model_move(struct model *model, uint64_t page, page_word to)
 		model->has_slot[page_slot_of(model->word[page])] = false;
 	if (page_has_slot(to))
 		model->has_slot[page_slot_of(to)] = true;
-	model->word[page] = to;
+	model->word[page] = page_with_link(to, page_link_of(model->word[page]));
 }
 
 static void compare(const struct model *model)
@@ -181,12 +234,16 @@ Test(page_table, agrees_with_a_model_through_random_moves)
 	for (uint32_t i = 0; i < MOVES; i++) {
 		const uint64_t page = draw(model, PAGES);
 		const page_word to = draw_word(model, page);
+		const int32_t link = (int32_t)draw(model, 2 * PAGE_LINK_MAX) - PAGE_LINK_MAX;
 
 		if (page_word_is_valid(to) &&
 			page_edge_is_allowed(page_state_of(model->word[page]), page_state_of(to))) {
 			page_move(&table, stats, page, to);
 			model_move(model, page, to);
 			moved++;
+		} else if (i % 16 == 0) {
+			page_set_link(&table, page, link);
+			model->word[page] = page_with_link(model->word[page], link);
 		}
 		if (i % CHECK_EACH == 0)
 			compare(model);
