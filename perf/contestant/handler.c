@@ -56,7 +56,13 @@ _Noreturn static void run(
 
 static int receive(const struct handler *handler, struct handler_answer *ret_answer)
 {
-	if (recv(handler->socket, ret_answer, sizeof(*ret_answer), 0) != sizeof(*ret_answer))
+	ssize_t got;
+
+	/* With a time-out the kernel does not restart it after the SIGCHLD of a stopped client. */
+	do {
+		got = recv(handler->socket, ret_answer, sizeof(*ret_answer), 0);
+	} while (got < 0 && errno == EINTR);
+	if (got != sizeof(*ret_answer))
 		return -EPIPE;
 	return ret_answer->result;
 }
