@@ -102,6 +102,13 @@ static void begin_punching(struct task *task)
 	task->cursor = 0;
 }
 
+static void begin_writing(struct task *task)
+{
+	task->phase = TASK_WRITE;
+	task->cursor = 0;
+	task->next_run = 0;
+}
+
 static void step_classify(struct shard *shard, struct task *task)
 {
 	const uint32_t end = MIN(task->cursor + STEP_PAGES, task->pages);
@@ -111,7 +118,7 @@ static void step_classify(struct shard *shard, struct task *task)
 	if (task->cursor < task->pages)
 		return;
 	if (task->command->op == CHUNK_OUT)
-		task->phase = TASK_WRITE;
+		begin_writing(task);
 	else
 		begin_punching(task);
 }
@@ -125,11 +132,11 @@ static bool wants_write(const struct task *task, uint32_t i)
 	       !page_is_clean(word);
 }
 
-static uint32_t count_writes(const struct task *task)
+static uint32_t count_writes(const struct task *task, uint32_t from)
 {
 	uint32_t count = 0;
 
-	for (uint32_t i = 0; i < task->pages; i++)
+	for (uint32_t i = from; i < task->pages; i++)
 		count += wants_write(task, i);
 	return count;
 }
@@ -181,27 +188,27 @@ static void submit_write(struct shard *shard, struct task *task, uint32_t run, u
 	task->in_flight++;
 }
 
-/* Up to TASK_RUNS_MAX runs; what is left is written when these have ended. */
+/*
+ * One write: submitting a large one takes as long as several faults. The phase ends when nothing
+ * ahead of the cursor wants to be written any more, or too many are in flight; what is left, and
+ * what was staged again behind it, is written when these have ended.
+ */
 static void step_write(struct shard *shard, struct task *task)
 {
-	uint32_t wanted = count_writes(task);
-	uint32_t run = 0;
+	const uint32_t wanted = MIN(count_writes(task, task->cursor), WRITE_PAGES);
+	const bool may_write =
+		wanted > 0 && task->in_flight < TASK_RUNS_MAX && !task->command->result.error;
+	uint32_t slot = 0;
+	const uint32_t got = may_write ? slots_take(shard->slots, wanted, &slot) : 0;
 
-	ASSERT(task->in_flight == 0);
-	task->cursor = 0;
-	while (wanted > 0 && task->in_flight < TASK_RUNS_MAX) {
-		uint32_t slot;
-		const uint32_t got = slots_take(shard->slots, wanted, &slot);
-
-		if (got == 0) {
-			task->command->result.error = -ENOSPC;
-			break;
-		}
-		task->run_pages[run] = (uint16_t)got;
-		submit_write(shard, task, run, slot);
-		run += got;
-		wanted -= got;
+	if (got > 0) {
+		task->run_pages[task->next_run] = (uint16_t)got;
+		submit_write(shard, task, task->next_run, slot);
+		task->next_run += got;
+		return;
 	}
+	if (may_write)
+		task->command->result.error = -ENOSPC;
 	if (task->in_flight > 0)
 		task->phase = TASK_WRITING;
 	else
@@ -268,7 +275,7 @@ void task_write_done(struct shard *shard, uint32_t index, uint32_t run, int32_t 
 	const int error = write_error(result, pages);
 
 	shard_assert_owner(shard);
-	ASSERT(task->phase == TASK_WRITING);
+	ASSERT(task->phase == TASK_WRITE || task->phase == TASK_WRITING);
 	ASSERT(task->in_flight > 0);
 	if (error) {
 		report_write_error(shard, task, task->vector_page[run], error);
@@ -278,12 +285,12 @@ void task_write_done(struct shard *shard, uint32_t index, uint32_t run, int32_t 
 	}
 	for (uint32_t element = run; element < run + pages; element++)
 		page_written(shard, task, task->vector_page[element], error);
-	if (--task->in_flight > 0)
+	if (--task->in_flight > 0 || task->phase == TASK_WRITE)
 		return;
 	/* After an error the rest stays in RAM: a disk that fails is not asked again in this round.
 	 */
-	if (!task->command->result.error && count_writes(task) > 0)
-		task->phase = TASK_WRITE;
+	if (!task->command->result.error && count_writes(task, 0) > 0)
+		begin_writing(task);
 	else
 		begin_punching(task);
 }

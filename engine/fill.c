@@ -23,7 +23,7 @@
 #define FAULT_BYTES	   (FAULT_READS_MAX * FAULT_BUFFER_BYTES)
 /* Pages read ahead that are copied in one turn, about 50 us: faults come in between. */
 #define REPLAY_COPY_PAGES (2 * FAULT_READ_PAGES)
-#define BUFFERS_BYTES	   (FAULT_BYTES + BULK_READS_MAX * BULK_BUFFER_BYTES)
+#define BUFFERS_BYTES	  (FAULT_BYTES + BULK_READS_MAX * BULK_BUFFER_BYTES)
 _Static_assert(BUFFERS_BYTES % CHUNK_BYTES == 0, "the buffers are whole huge pages");
 
 /*

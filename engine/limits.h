@@ -29,7 +29,9 @@
 #define BULK_READS_MAX	4u
 #define BULK_READ_PAGES 512u
 /* Pages a chunk task classifies, copies in or settles in one turn of the shard: about 10 us. */
-#define STEP_PAGES 32u
+#define STEP_PAGES 16u
+/* Pages of one write, at most: submitting these takes about 30 us. */
+#define WRITE_PAGES 128u
 /*
  * Gathered writes, and punches, that one task has in flight: a chunk in scattered pieces takes
  * several rounds, so that the ring never overflows.

@@ -10,6 +10,7 @@
 #include "engine/engine_priv.h"
 #include "engine/fault.h"
 #include "engine/served.h"
+#include "io/slice.h"
 #include "io/slots.h"
 #include "io/token.h"
 #include "io/uring.h"
@@ -355,15 +356,22 @@ void *shard_run(void *argument)
 	const int error = shard_begin(shard);
 
 	pin(shard);
+	slice_shorten();
 	while (!shard->is_stopping) {
 		const uint64_t spin_ns = shard->fills.reading > 0
 						 ? MAX(shard->spin_ns, READ_SPIN_NS)
 						 : shard->spin_ns;
 
-		if (shard_step(shard) || spin(shard, busy_ns, spin_ns))
+		if (shard_step(shard)) {
 			busy_ns = clock_ns();
-		else
+			/* The guest that was just served goes before more bulk work. */
+			if (shard->tasks_active > 0)
+				(void)sched_yield();
+		} else if (spin(shard, busy_ns, spin_ns)) {
+			busy_ns = clock_ns();
+		} else {
 			sleep_until_work(shard);
+		}
 	}
 	shard->stop_command->outcome = error;
 	shard_answer(shard, shard->stop_command);

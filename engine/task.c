@@ -81,9 +81,13 @@ static bool must_wait_for_faults(const struct shard *shard)
 		return false;
 	if (shard->fills.bulk_free < BULK_READS_MAX)
 		return true;
-	for (uint32_t i = 0; i < TASKS_MAX; i++)
-		if (shard->tasks[i].phase == TASK_WRITING)
+	for (uint32_t i = 0; i < TASKS_MAX; i++) {
+		const struct task *task = &shard->tasks[i];
+
+		if (task->phase == TASK_WRITING ||
+			(task->phase == TASK_WRITE && task->in_flight > 0))
 			return true;
+	}
 	return false;
 }
 

@@ -48,6 +48,7 @@ struct task {
 	uint32_t pages;	    /* of the chunk */
 	uint32_t cursor;    /* next page in the chunk */
 	uint32_t in_flight; /* writes, punches or fills */
+	uint32_t next_run;  /* first element of the next write */
 	uint32_t punch_tries;
 	uint32_t punch_first; /* the pages in [punch_first, cursor) are being punched */
 	bool has_read_alias;

@@ -4,20 +4,17 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 
+#include "io/slice.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
 #include "queue/base/err.h"
 #include "queue/ring.h"
 #include "queue/wake.h"
-
-/* Of the thread: any other that wants the CPU goes first. */
-#define NICE 19
 
 struct punch {
 	uint64_t token;
@@ -74,8 +71,7 @@ static void *run_thread(void *argument)
 	struct puncher *puncher = argument;
 
 	(void)pthread_setname_np(pthread_self(), "puncher");
-	/* On Linux this is the calling thread's alone. */
-	(void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
+	slice_shorten();
 	for (;;) {
 		struct punch *punch = ring_pop_mpmc(puncher->asked);
 
@@ -86,6 +82,7 @@ static void *run_thread(void *argument)
 				UNREACHABLE();
 			if (ring_count(puncher->asked) == 0)
 				wake_notify(&puncher->owner_wake);
+			(void)sched_yield();
 		} else if (atomic_load_explicit(&puncher->must_end, memory_order_acquire)) {
 			return NULL;
 		} else {

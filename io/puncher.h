@@ -5,8 +5,9 @@
  * cost 9 us there, 1.5 us here. The punches of one ring run one after the other, in order, which is
  * all the inode's lock allows anyway.
  *
- * The owner pushes and pops; items in flight are bounded by the capacity. The thread yields to
- * everybody else (nice), so that no fault waits for the CPU behind a punch.
+ * The owner pushes and pops; items in flight are bounded by the capacity. Between two punches the
+ * thread yields, so that no guest waits for the CPU behind more than one. It has no low priority: a
+ * fault on a page that is being punched waits for it.
  */
 #ifndef VMSWAP_IO_PUNCHER_H
 #define VMSWAP_IO_PUNCHER_H
