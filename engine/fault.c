@@ -172,7 +172,7 @@ static bool serve_swapped(struct shard *shard, const struct fault *fault)
 	if (shard->fills.fault_free == 0)
 		return false;
 	stream = stream_hit(mine, fault->page);
-	count = count_swapped(vm, fault->page, stream->window);
+	count = count_swapped(vm, fault->page, MIN(stream->window, FAULT_READ_PAGES));
 	stream_advance(stream, fault->page + count);
 	if (!fill_begin_fault(
 		    shard, fault->served, fault->page, count, fault->is_write, fault->read_ns))

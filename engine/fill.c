@@ -125,6 +125,9 @@ static void submit_read(struct shard *shard, struct fill *fill)
 		(uint64_t)fill->first_slot * PAGE_BYTES, 0);
 	fill->phase = FILL_READING;
 	shard->fills.reading++;
+	/* At once: a disk with nothing to do is dearer than a call to the kernel for each read. */
+	if (fill->kind == FILL_FAULT)
+		(void)uring_submit(shard->ring);
 }
 
 static void begin(struct shard *shard, struct fill *fill, struct served *served, uint64_t page,

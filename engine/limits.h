@@ -20,6 +20,12 @@
 #define REPLAY_READS_MAX 32u
 /* Pages a replay is ahead of the guest, 2 MiB: all reads under way while neighbours are read. */
 #define REPLAY_PAGES_MAX (REPLAY_READS_MAX * FAULT_READ_PAGES)
+/*
+ * Pages one staged fault of a long stream maps: half the time a page that 16 take, and the stall of
+ * the page that faults stays below 40 us (performance-floors.md 1).
+ */
+#define STREAM_PAGES_MAX 64u
+_Static_assert(STREAM_PAGES_MAX >= FAULT_READ_PAGES, "a stream may read what it may map");
 /* Faults that wait for a retry, a shard. One more is woken, so that it comes again. */
 #define PARKED_MAX 1024u
 /* Chunks a shard works on at the same time: depth 4 of 2 MiB writes saturates the disk. */

@@ -271,12 +271,13 @@ static bool read_recent(struct shard *shard, uint64_t since_ns)
 /*
  * Whether somebody else wants this CPU: a yield then takes as long as the other runs. Spinning
  * would keep it from the very threads whose faults we wait for, so the shard sleeps at once this
- * time, and for twice as many idle moments as the last time it was so.
+ * time, and for twice as many idle moments as the last time it was so. Not while a read of a fault
+ * is under way: who waits for that does not want the CPU.
  */
 static bool is_contended(struct shard *shard, uint64_t now_ns)
 {
 	(void)sched_yield();
-	if (clock_ns() - now_ns < YIELD_LONG_NS)
+	if (clock_ns() - now_ns < YIELD_LONG_NS || shard->fills.reading > 0)
 		return false;
 	shard->spin_backoff = MIN(MAX(2 * shard->spin_backoff, 1u), SPIN_BACKOFF_MAX);
 	shard->spin_skips = shard->spin_backoff;
@@ -307,7 +308,7 @@ static bool look_around(struct shard *shard, uint64_t now_ns, uint64_t window_ns
  */
 static bool spin(struct shard *shard, uint64_t busy_ns, uint64_t spin_ns)
 {
-	if (spin_ns > 0 && shard->spin_skips > 0) {
+	if (spin_ns > 0 && shard->spin_skips > 0 && shard->fills.reading == 0) {
 		shard->spin_skips--;
 		return false;
 	}

@@ -15,7 +15,7 @@ struct stream *stream_hit(struct vm_shard *mine, uint64_t page)
 		if (stream->window != 0 && stream->next_page == page) {
 			/* A page that comes with another is touched unseen. */
 			stream->window =
-				mine->recorder ? 1 : MIN(2 * stream->window, FAULT_READ_PAGES);
+				mine->recorder ? 1 : MIN(2 * stream->window, STREAM_PAGES_MAX);
 			stream->age = mine->stream_clock;
 			return stream;
 		}
@@ -30,6 +30,6 @@ struct stream *stream_hit(struct vm_shard *mine, uint64_t page)
 void stream_advance(struct stream *stream, uint64_t next_page)
 {
 	ASSERT(stream->window > 0);
-	ASSERT(stream->window <= FAULT_READ_PAGES);
+	ASSERT(stream->window <= STREAM_PAGES_MAX);
 	stream->next_page = next_page;
 }

@@ -3,7 +3,8 @@
  * Recognising sequential faults. A fault on the page that a stream expects next doubles the
  * stream's window; any other fault begins a new stream with a window of one page, in place of the
  * one longest unused. So random faults bring one page (bringing neighbours would make cold pages
- * look hot), and a scan brings FAULT_READ_PAGES with each fault after four.
+ * look hot), and a scan brings STREAM_PAGES_MAX with each fault after six; of pages that have to be
+ * read no more than FAULT_READ_PAGES.
  */
 #ifndef VMSWAP_ENGINE_STREAM_H
 #define VMSWAP_ENGINE_STREAM_H

@@ -119,26 +119,40 @@ static void touch_page(struct toucher *toucher, uint64_t page)
 	toucher->touches++;
 }
 
+static bool must_stop(const struct toucher *toucher)
+{
+	return toucher->touch->is_endless &&
+	       atomic_load_explicit(&toucher->child->shared->must_stop, memory_order_relaxed);
+}
+
+/* Goes through the thread's part of the order once; false when told to stop on the way. */
+static bool touch_part(struct toucher *toucher)
+{
+	for (uint64_t i = 0; i < toucher->count; i++) {
+		touch_page(toucher, toucher->child->shared->order[toucher->start + i]);
+		if (toucher->touches == 1)
+			(void)atomic_fetch_add(&toucher->child->shared->begun_threads, 1);
+		if (must_stop(toucher)) {
+			/* Tells how long the touch before was ago. */
+			touch_page(toucher, toucher->child->shared->order[toucher->start]);
+			return false;
+		}
+		if (toucher->touch->pace_us > 0)
+			pause_us(toucher->touch->pace_us);
+	}
+	return true;
+}
+
 static void *touch_all(void *argument)
 {
 	struct toucher *toucher = argument;
-	const struct client_shared *shared = toucher->child->shared;
-	const bool is_endless = toucher->touch->is_endless;
 
 	pin(toucher->touch->cpu);
 	(void)pthread_barrier_wait(toucher->barrier);
 	toucher->begin_ns = clock_ns();
 	toucher->end_ns = toucher->begin_ns;
-	do {
-		for (uint64_t i = 0; i < toucher->count; i++) {
-			if (is_endless &&
-				atomic_load_explicit(&shared->must_stop, memory_order_relaxed))
-				break;
-			touch_page(toucher, shared->order[toucher->start + i]);
-			if (toucher->touch->pace_us > 0)
-				pause_us(toucher->touch->pace_us);
-		}
-	} while (is_endless && !atomic_load_explicit(&shared->must_stop, memory_order_relaxed));
+	while (touch_part(toucher) && toucher->touch->is_endless)
+		;
 	return NULL;
 }
 

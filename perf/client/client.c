@@ -17,6 +17,8 @@
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
 
+/* A first touch may wait for whoever serves the memory. */
+#define BEGIN_MS    20000
 #define ARRAY_BYTES (CLIENT_SAMPLES_MAX * sizeof(uint32_t))
 
 struct client {
@@ -200,9 +202,24 @@ static int run_command(const struct client *client, const struct client_command 
 	return result < 0 ? result : receive(client, &answer);
 }
 
+/* What is measured beside endless touches is not to begin before they do. */
+static int wait_until_begun(struct client *client, uint32_t threads)
+{
+	const uint64_t deadline_ns = clock_ns() + BEGIN_MS * NS_PER_MS;
+	const struct timespec pause = {.tv_nsec = 100 * (long)NS_PER_US};
+
+	while (atomic_load(&client->shared->begun_threads) < threads) {
+		if (clock_ns() > deadline_ns)
+			return -ETIMEDOUT;
+		(void)nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
 int client_touch_begin(struct client *client, const struct touch *touch)
 {
 	struct client_command command = {.kind = CLIENT_TOUCH, .touch = *touch};
+	int result;
 
 	ASSERT(touch->threads >= 1);
 	ASSERT(touch->threads <= CLIENT_THREADS_MAX);
@@ -210,7 +227,9 @@ int client_touch_begin(struct client *client, const struct touch *touch)
 	ASSERT(touch->count <= CLIENT_SAMPLES_MAX);
 	memcpy(client->shared->order, touch->order, touch->count * sizeof(*touch->order));
 	atomic_store(&client->shared->must_stop, false);
-	return send_command(client, &command);
+	atomic_store(&client->shared->begun_threads, 0);
+	result = send_command(client, &command);
+	return result == 0 && touch->is_endless ? wait_until_begun(client, touch->threads) : result;
 }
 
 int client_touch_end(struct client *client, struct touch_result *ret_result)

@@ -80,6 +80,7 @@ struct touch_result {
 	uint64_t samples;
 };
 
+/* Endless touches: every thread has made its first when it returns. */
 int client_touch_begin(struct client *client, const struct touch *touch);
 /* Waits for the touches to end; endless ones are told to. */
 int client_touch_end(struct client *client, struct touch_result *ret_result);

@@ -38,8 +38,9 @@ struct client_answer {
 
 /* Mapped by both. */
 struct client_shared {
-	_Atomic bool must_stop; /* endless touches */
-	uint32_t *order;	/* arrays of CLIENT_SAMPLES_MAX */
+	_Atomic bool must_stop;		/* endless touches */
+	_Atomic uint32_t begun_threads; /* have made their first touch */
+	uint32_t *order;		/* arrays of CLIENT_SAMPLES_MAX */
 	uint32_t *latency_ns;
 	uint32_t *begin_us;
 };

@@ -31,7 +31,7 @@ Test(stream, a_scan_doubles_its_window_up_to_the_bound)
 
 		cr_assert_eq(window, expected);
 		page += window;
-		expected = MIN(2 * expected, FAULT_READ_PAGES);
+		expected = MIN(2 * expected, STREAM_PAGES_MAX);
 	}
 }
 
@@ -52,7 +52,7 @@ Test(stream, streams_that_take_turns_are_kept_apart)
 			page[i] += fault(page[i]);
 
 	for (uint32_t i = 0; i < STREAMS_MAX; i++)
-		cr_assert_eq(fault(page[i]), FAULT_READ_PAGES);
+		cr_assert_eq(fault(page[i]), STREAM_PAGES_MAX);
 }
 
 Test(stream, the_stream_longest_unused_makes_room)
