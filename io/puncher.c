@@ -16,6 +16,10 @@
 #include "queue/ring.h"
 #include "queue/wake.h"
 
+/* About 10 us of punches; a call costs as much as CALL_PAGES more pages. */
+#define YIELD_PAGES 16u
+#define CALL_PAGES  1u
+
 struct punch {
 	uint64_t token;
 	uint64_t offset;
@@ -69,6 +73,7 @@ static void wait_for_work(struct puncher *puncher)
 static void *run_thread(void *argument)
 {
 	struct puncher *puncher = argument;
+	uint64_t pages = 0;
 
 	(void)pthread_setname_np(pthread_self(), "puncher");
 	slice_shorten();
@@ -76,13 +81,19 @@ static void *run_thread(void *argument)
 		struct punch *punch = ring_pop_mpmc(puncher->asked);
 
 		if (punch) {
+			const uint64_t punch_pages = punch->size_bytes / PAGE_BYTES + CALL_PAGES;
+
 			punch->result = run(punch);
 			/* There are as many places as punches. */
 			if (!ring_push_mpmc(puncher->done, punch))
 				UNREACHABLE();
 			if (ring_count(puncher->asked) == 0)
 				wake_notify(&puncher->owner_wake);
-			(void)sched_yield();
+			pages += punch_pages;
+			if (pages >= YIELD_PAGES) {
+				pages = 0;
+				(void)sched_yield();
+			}
 		} else if (atomic_load_explicit(&puncher->must_end, memory_order_acquire)) {
 			return NULL;
 		} else {

@@ -24,7 +24,7 @@ static const struct {
 } commands[] = {
 	{"fault", command_fault, "P1,P3,P16"},
 	{"disk-fault", command_disk_fault, "P4,P5,P6,P12"},
-	{"scale", command_scale, "P2,P12"},
+	{"scale", command_scale, "P2,P12,scale-curve"},
 	{"enable", command_enable, "P10"},
 	{"trim", command_trim, "P9"},
 	{"swap-out", command_swap_out, "P7"},

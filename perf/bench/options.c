@@ -39,7 +39,7 @@ static const char usage_text[] =
 	"  --html FILE       and a report with pictures there\n"
 	"  --directory DIR   where swap files go: the disk under test (/var/tmp)\n"
 	"  --daemon PATH     the vmswapd under test (the one beside vmswap-bench)\n"
-	"  --trace FILE      first touches to replay (`vmswapctl debug record`)\n"
+	"  --trace FILE      first touches to replay (`vmswapctl record-start`)\n"
 	"  --umap PATH       a program of LLNL umap to compare with\n"
 	"  --fio             checks the disk floors against fio once\n"
 	"  --quiet           no progress\n"

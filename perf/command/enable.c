@@ -12,7 +12,7 @@
 #include "queue/base/bits.h"
 #include "queue/base/err.h"
 
-#define QUICK_BYTES GIB
+#define QUICK_BYTES (256 * MIB)
 #define FULL_BYTES  (4 * GIB)
 /* A tenth of the memory is in use. */
 #define WORKING_SHARE 10u

@@ -18,10 +18,10 @@
 #include "queue/base/bits.h"
 #include "queue/base/err.h"
 
-#define QUICK_BYTES (256 * MIB)
+#define QUICK_BYTES (128 * MIB)
 #define FULL_BYTES  GIB
 /* A share of the pages, so that a round of the slowest side takes a second. */
-#define QUICK_TOUCHES 16384u
+#define QUICK_TOUCHES 8192u
 #define FULL_TOUCHES  65536u
 
 static struct touch_trial one_thread(

@@ -66,9 +66,9 @@ static void run(struct bench *bench, const struct queue_scenario *scenario,
 
 void command_queue(struct bench *bench)
 {
-	/* Without --full the first of each, which answers the question. */
+	/* Without --full one of them, which answers the first question. */
 	const size_t convoy_count = bench->options.is_full ? ARRAY_SIZE(convoys) : 1;
-	const size_t lane_count = bench->options.is_full ? ARRAY_SIZE(lanes) : 1;
+	const size_t lane_count = bench->options.is_full ? ARRAY_SIZE(lanes) : 0;
 
 	if (queue_threads_init() < 0) {
 		bench_fail(bench, "queue", "no memory");

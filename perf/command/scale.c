@@ -15,7 +15,7 @@
 #include "perf/bench/trial.h"
 #include "queue/base/bits.h"
 
-#define QUICK_BYTES (256 * MIB)
+#define QUICK_BYTES (128 * MIB)
 #define FULL_BYTES  GIB
 #define THREADS	    64u
 
@@ -54,7 +54,10 @@ static void run_threads(struct bench *bench)
 	raw.option = "batch";
 	(void)duel_add(&duel, "vmswapd", &contestant_vmswapd, &setup, trial_staged, &trial);
 	(void)duel_add(&duel, "raw-batch", &contestant_raw, &raw, trial_staged, &trial);
-	(void)duel_add(&duel, "crosvm-style", &contestant_crosvm, &raw, trial_staged, &trial);
+	raw.option = NULL;
+	if (bench->options.is_full)
+		(void)duel_add(
+			&duel, "crosvm-style", &contestant_crosvm, &raw, trial_staged, &trial);
 	duel_run(&duel);
 	(void)duel_row(&duel, TOUCH_RATE, &row);
 	row.id = "scale-crosvm";
@@ -118,7 +121,7 @@ static void run_curve(struct bench *bench, const char *name, duel_trial *trial_o
 void command_scale(struct bench *bench)
 {
 	run_threads(bench);
-	if (!bench->options.is_full && !bench_wants(bench, "scale-curve"))
+	if (!bench->options.is_full && !(bench->options.only && bench_wants(bench, "scale-curve")))
 		return;
 	run_curve(bench, "scale-staged", trial_staged);
 	run_curve(bench, "scale-disk", trial_evicted);

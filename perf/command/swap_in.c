@@ -6,7 +6,7 @@
 #include "perf/command/floors.h"
 #include "queue/base/bits.h"
 
-#define QUICK_BYTES (512 * MIB)
+#define QUICK_BYTES (256 * MIB)
 #define FULL_BYTES  (2 * GIB)
 
 static int trial_swap_in(struct duel_side *side, uint32_t round)

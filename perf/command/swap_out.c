@@ -9,7 +9,7 @@
 #include "perf/command/floors.h"
 #include "queue/base/bits.h"
 
-#define QUICK_BYTES (512 * MIB)
+#define QUICK_BYTES (256 * MIB)
 #define FULL_BYTES  (2 * GIB)
 
 /* The first write to a place of a file costs more than the later ones: round 0 is done twice. */

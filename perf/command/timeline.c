@@ -16,7 +16,7 @@
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
 
-#define QUICK_BYTES   GIB
+#define QUICK_BYTES   (512 * MIB)
 #define FULL_BYTES    (4 * GIB)
 #define WORKING_SHARE 10u
 #define BUCKET_US     10000u
