@@ -5,8 +5,8 @@
  * cost 9 us there, 1.5 us here. The punches of one ring run one after the other, in order, which is
  * all the inode's lock allows anyway.
  *
- * The owner pushes and pops; items in flight are bounded by the capacity. After some
- * punches the thread yields, so that no guest waits long for the CPU behind them. It has no low priority: a
+ * The owner pushes and pops; items in flight are bounded by the capacity. After some punches the
+ * thread yields, so that no guest waits long for the CPU behind them. It has no low priority: a
  * fault on a page that is being punched waits for it.
  */
 #ifndef VMSWAP_IO_PUNCHER_H

@@ -36,6 +36,7 @@ static int begin_touching(struct duel_side *side, uint32_t round)
 								   .threads = 1,
 								   .cpu = 0,
 								   .is_endless = true,
+								   .is_watch = true,
 							   });
 }
 

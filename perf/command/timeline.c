@@ -141,6 +141,7 @@ static int begin_touching(struct timeline *timeline, uint64_t pages)
 								    .cpu = CLIENT_ANY_CPU,
 								    .is_write = true,
 								    .is_endless = true,
+								    .is_watch = true,
 							    });
 }
 
