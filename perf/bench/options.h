@@ -28,7 +28,6 @@ struct options {
 	const char *directory; /* on the disk under test */
 	const char *daemon;
 	const char *trace; /* of first touches; NULL: those that are shipped */
-	const char *umap;  /* a build of LLNL umap's handler; NULL: without */
 	uint32_t rounds;
 	uint64_t size_bytes; /* of a client; 0: the command's own */
 	enum placement_choice pin;
