@@ -30,9 +30,11 @@ _Static_assert(STREAM_PAGES_MAX >= FAULT_READ_PAGES, "a stream may read what it 
 #define PARKED_MAX 1024u
 /* Chunks a shard works on at the same time: depth 4 of 2 MiB writes saturates the disk. */
 #define TASKS_MAX 8u
-/* Bulk read buffers a shard: 4 reads of 512 KiB keep the disk busy without delaying fault reads
- * much. */
-#define BULK_READS_MAX	4u
+/*
+ * Bulk read buffers a shard: 2 MiB reads are what the disk likes best, and while some are copied in
+ * others are under way. A fault's read waits behind one of them at most.
+ */
+#define BULK_READS_MAX	8u
 #define BULK_READ_PAGES 512u
 /* Pages a chunk task classifies, copies in or settles in one turn of the shard: about 10 us. */
 #define STEP_PAGES 16u
