@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "ctl/mappers.h"
+#include "ctl/permit.h"
 #include "ctl/problem.h"
 #include "ctl/zapper.h"
 #include "queue/base/assert.h"
@@ -116,6 +117,9 @@ static int open_other(struct attachment *attachment, pid_t pid, struct problem *
 	if (rc < 0)
 		return rc;
 	attachment->member_count++;
+	rc = permit_check_caller(&attachment->caller, pid, problem);
+	if (rc < 0)
+		return rc;
 	return member_read_maps(member, &attachment->areas, problem);
 }
 
@@ -134,7 +138,10 @@ static int open_first(struct attachment *attachment, struct job *job)
 	if (rc < 0)
 		return rc;
 	attachment->member_count = 1;
-	rc = area_collect(&list, 1, &attachment->areas, problem);
+	rc = is_self ? permit_check_own(&attachment->caller, pid, problem)
+		     : permit_check_caller(&attachment->caller, pid, problem);
+	if (rc == 0)
+		rc = area_collect(&list, 1, &attachment->areas, problem);
 	if (rc == 0 && !is_self)
 		rc = member_read_maps(member, &attachment->areas, problem);
 	return rc;
@@ -322,6 +329,7 @@ int attach_open(struct engine *engine, struct job *job, struct attachment *ret_a
 	memset(attachment, 0, sizeof(*attachment));
 	attachment->engine = engine;
 	attachment->options = options->target;
+	attachment->caller = job->request.caller;
 	attachment->zap = options->zap;
 	job_set_phase(job, PHASE_ATTACHING);
 	rc = open_all(attachment, job);
@@ -366,6 +374,7 @@ int attach_add(struct attachment *attachment, struct job *job)
 	int rc;
 
 	ASSERT(job->request.pid_count == 1);
+	attachment->caller = job->request.caller;
 	if (attach_find(attachment, job->request.pids[0]))
 		return problem_set(problem, -EEXIST, "already-attached",
 			"process %d is attached to %s already", (int)job->request.pids[0],

@@ -21,6 +21,7 @@ struct attachment {
 	struct vm *vm; /* NULL: nothing attached */
 	struct area_list areas;
 	struct target_options options;
+	struct peer caller; /* for whom processes are opened */
 	enum zap_way zap;
 	uint32_t dwell_ms;
 	uint64_t quiet_until_ns; /* no eviction before: the dwell of a process that came late */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "ctl/peer.h"
 #include "ctl/session.h"
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
@@ -15,7 +16,7 @@ struct call {
 	uint32_t magic;
 	uint32_t slot;		 /* in the session */
 	struct session *session; /* NULL: the client has gone */
-	struct ucred peer;	 /* outlives the session */
+	struct peer peer;	 /* outlives the session */
 	struct rpc_request request;
 	struct fd_list fds;
 };
@@ -76,16 +77,10 @@ json_t *call_params(const struct call *call)
 	return call->request.params;
 }
 
-pid_t call_peer_pid(const struct call *call)
+const struct peer *call_peer(const struct call *call)
 {
 	call_check(call);
-	return call->peer.pid;
-}
-
-uid_t call_peer_uid(const struct call *call)
-{
-	call_check(call);
-	return call->peer.uid;
+	return &call->peer;
 }
 
 int call_take_fd(struct call *call)

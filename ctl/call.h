@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 struct call;
+struct peer;
 
 /* JSON-RPC 2.0 errors, and ours. */
 enum call_error {
@@ -31,9 +32,8 @@ enum call_error {
 const char *call_method(const struct call *call);
 /* Borrowed; an object, possibly empty. */
 json_t *call_params(const struct call *call);
-/* Of the client, from SO_PEERCRED. */
-pid_t call_peer_pid(const struct call *call);
-uid_t call_peer_uid(const struct call *call);
+/* The client as it was when it connected. */
+const struct peer *call_peer(const struct call *call);
 /* Descriptors that came with the request (SCM_RIGHTS): taken by the caller one by one, -1 when none
  * is left. */
 int call_take_fd(struct call *call);

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <getopt.h>
+#include <grp.h>
 #include <limits.h>
 #include <string.h>
 
@@ -25,6 +26,8 @@ enum option_code {
 	OPTION_SWAP_LIMIT,
 	OPTION_PREALLOCATE,
 	OPTION_SOCKET,
+	OPTION_GROUP,
+	OPTION_ALLOW_SELF_ATTACH,
 	OPTION_POLL_US,
 	OPTION_FOREGROUND,
 	OPTION_LOG_LEVEL,
@@ -42,6 +45,8 @@ static const struct option options[] = {
 	{"swap-limit", required_argument, NULL, OPTION_SWAP_LIMIT},
 	{"preallocate", no_argument, NULL, OPTION_PREALLOCATE},
 	{"socket", required_argument, NULL, OPTION_SOCKET},
+	{"group", required_argument, NULL, OPTION_GROUP},
+	{"allow-self-attach", no_argument, NULL, OPTION_ALLOW_SELF_ATTACH},
 	{"poll-us", required_argument, NULL, OPTION_POLL_US},
 	{"foreground", no_argument, NULL, OPTION_FOREGROUND},
 	{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
@@ -63,6 +68,8 @@ static const char usage_text[] =
 	"  --swap-limit SIZE   no more than this; K, M, G, T\n"
 	"  --preallocate       write the swap file once at the start and keep its space\n"
 	"  --socket PATH       the control socket (" CONFIG_SOCKET ")\n"
+	"  --group GROUP       a name or a number: its members may look, not change\n"
+	"  --allow-self-attach everybody may attach his own processes, through libvmswap\n"
 	"  --poll-us N         a shard spins this long after activity before it sleeps (50)\n"
 	"  --foreground        do not detach from the terminal\n"
 	"  --log-level LEVEL   error, warning, info or debug (info)\n"
@@ -222,6 +229,24 @@ static int parse_cpus(const char *text, struct config *config)
 	return 0;
 }
 
+/* A number is a number even when a group bears it as its name. */
+static int parse_group(const char *text, struct config *config)
+{
+	const struct group *group;
+	uint64_t number;
+	int rc = parse_number(text, PEER_NO_GROUP - 1, &number);
+
+	if (rc == 0)
+		config->policy.group = (gid_t)number;
+	if (rc != -EINVAL)
+		return rc;
+	group = getgrnam(text);
+	if (!group)
+		return -EINVAL;
+	config->policy.group = group->gr_gid;
+	return 0;
+}
+
 /* The three kinds of store exclude each other; the path tells whether one was given. */
 static int set_store(struct config *config, enum swapfile_kind kind, const char *path)
 {
@@ -244,6 +269,8 @@ static int parse_option(enum option_code code, const char *text, struct config *
 	case OPTION_SWAP_LIMIT: return config_parse_size(text, &config->store.limit_bytes);
 	case OPTION_POLL_US: return parse_poll(text, config);
 	case OPTION_LOG_LEVEL: return parse_level(text, &config->log_level);
+	case OPTION_GROUP: return parse_group(text, config);
+	case OPTION_ALLOW_SELF_ATTACH: config->policy.allow_self_attach = true; return 0;
 	case OPTION_SOCKET: config->socket_path = text; return 0;
 	case OPTION_FOREGROUND: config->is_foreground = true; return 0;
 	case OPTION_DEBUG: config->is_debug = true; return 0;
@@ -279,6 +306,7 @@ int config_parse(int argc, char **argv, struct config *ret_config, struct proble
 		.poll_us = POLL_US_DEFAULT,
 		.store = {.kind = SWAPFILE_UNNAMED},
 		.socket_path = CONFIG_SOCKET,
+		.policy = {.group = PEER_NO_GROUP},
 		.log_level = LOG_LEVEL_INFO,
 	};
 	bool shards_given = false;

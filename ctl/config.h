@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "ctl/peer.h"
 #include "engine/limits.h"
 #include "io/swapfile.h"
 #include "queue/base/log.h"
@@ -30,6 +31,7 @@ struct config {
 	uint32_t poll_us;
 	struct swapfile_config store; /* path: borrowed from argv */
 	const char *socket_path;      /* as above */
+	struct peer_policy policy;
 	bool is_foreground;
 	bool is_debug; /* the methods debug.* are there */
 	enum log_level log_level;

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "ctl/attach_options.h"
+#include "ctl/peer.h"
 #include "ctl/problem.h"
 #include "ctl/state.h"
 #include "engine/engine.h"
@@ -47,6 +48,7 @@ enum job_phase {
 struct job_request {
 	pid_t pids[PROCESSES_MAX]; /* attach, add, remove, collect */
 	uint32_t pid_count;
+	struct peer caller;	       /* attach, add: who asked */
 	uint32_t process;	       /* collect: the engine's index */
 	bool is_final;		       /* detach: second half, the VM is freed */
 	struct attach_options *attach; /* attach; freed with the job */

@@ -71,6 +71,12 @@ static int watch_all(struct manager *manager)
 
 static int open_parts(struct manager *manager)
 {
+	const struct server_config server = {
+		.path = manager->config->socket_path,
+		.policy = manager->config->policy,
+		.handler = methods_handle,
+		.context = manager,
+	};
 	int rc = cmdq_new(1, RESULTS_CAPACITY, &manager->results);
 
 	if (rc == 0)
@@ -80,8 +86,7 @@ static int open_parts(struct manager *manager)
 	if (rc >= 0)
 		rc = manager->signals = open_signals();
 	if (rc >= 0)
-		rc = server_open(
-			manager->config->socket_path, methods_handle, manager, &manager->server);
+		rc = server_open(&server, &manager->server);
 	return rc < 0 ? rc : watch_all(manager);
 }
 

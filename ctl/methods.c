@@ -8,6 +8,7 @@
 #include "ctl/debug.h"
 #include "ctl/manager.h"
 #include "ctl/methods_priv.h"
+#include "ctl/peer.h"
 #include "ctl/status.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
@@ -17,6 +18,8 @@ struct method {
 	const char *name;
 	void (*handle)(struct manager *manager, struct call *call);
 	bool is_debug; /* offered with --debug only */
+	/* Last: who forgets it is told by the compiler (-Wmissing-field-initializers). */
+	enum right right;
 };
 
 /* False with the call answered. */
@@ -34,45 +37,62 @@ uint64_t methods_deadline(json_int_t timeout_ms)
 }
 
 static const struct method methods[] = {
-	{"daemon.ping", methods_daemon_ping, false},
-	{"daemon.status", methods_daemon_status, false},
-	{"daemon.shutdown", methods_daemon_shutdown, false},
-	{"vm.attach", methods_attach, false},
-	{"vm.attach_self", methods_attach_self, false},
-	{"vm.add", methods_vm_add, false},
-	{"vm.remove", methods_vm_remove, false},
-	{"vm.detach", methods_vm_detach, false},
-	{"vm.list", methods_vm_list, false},
-	{"vm.status", methods_vm_status, false},
-	{"vm.enable", methods_vm_enable, false},
-	{"vm.trim", methods_vm_trim, false},
-	{"vm.swap_out", methods_vm_swap_out, false},
-	{"vm.disable", methods_vm_disable, false},
-	{"vm.wait", methods_vm_wait, false},
-	{"job.list", methods_job_list, false},
-	{"job.cancel", methods_job_cancel, false},
-	{"job.wait", methods_job_wait, false},
-	{"events.subscribe", methods_events_subscribe, false},
-	{"debug.record_start", methods_debug_record_start, true},
-	{"debug.record_stop", methods_debug_record_stop, true},
+	{"daemon.ping", methods_daemon_ping, false, RIGHT_ANY},
+	{"daemon.status", methods_daemon_status, false, RIGHT_ANY},
+	{"daemon.shutdown", methods_daemon_shutdown, false, RIGHT_ADMIN},
+	{"vm.attach", methods_attach, false, RIGHT_ADMIN},
+	{"vm.attach_self", methods_attach_self, false, RIGHT_SELF},
+	{"vm.add", methods_vm_add, false, RIGHT_ADMIN},
+	{"vm.remove", methods_vm_remove, false, RIGHT_ADMIN},
+	{"vm.detach", methods_vm_detach, false, RIGHT_SELF},
+	{"vm.list", methods_vm_list, false, RIGHT_READ},
+	{"vm.status", methods_vm_status, false, RIGHT_READ},
+	{"vm.enable", methods_vm_enable, false, RIGHT_ADMIN},
+	{"vm.trim", methods_vm_trim, false, RIGHT_ADMIN},
+	{"vm.swap_out", methods_vm_swap_out, false, RIGHT_ADMIN},
+	{"vm.disable", methods_vm_disable, false, RIGHT_ADMIN},
+	{"vm.wait", methods_vm_wait, false, RIGHT_READ},
+	{"job.list", methods_job_list, false, RIGHT_READ},
+	{"job.cancel", methods_job_cancel, false, RIGHT_ADMIN},
+	{"job.wait", methods_job_wait, false, RIGHT_READ},
+	{"events.subscribe", methods_events_subscribe, false, RIGHT_READ},
+	{"debug.record_start", methods_debug_record_start, true, RIGHT_ADMIN},
+	{"debug.record_stop", methods_debug_record_stop, true, RIGHT_ADMIN},
 };
+
+static const struct method *find_method(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
+		if (strcmp(methods[i].name, name) == 0)
+			return &methods[i];
+	}
+	return NULL;
+}
+
+void methods_not_permitted(struct call *call, const char *why)
+{
+	const char *role = peer_role(call_peer(call));
+
+	call_fail(call, CALL_REFUSED,
+		json_pack("{s:s, s:s, s:s}", "reason", "not-permitted", "method", call_method(call),
+			"role", role),
+		"%s is not permitted in the role %s: %s", call_method(call), role, why);
+}
 
 void methods_handle(void *context, struct call *call)
 {
 	struct manager *manager = context;
+	const struct method *method = find_method(call_method(call));
 
-	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
-		if (strcmp(methods[i].name, call_method(call)) != 0)
-			continue;
-		if (methods[i].is_debug && !manager->config->is_debug)
-			call_fail(call, CALL_METHOD_NOT_FOUND, NULL,
-				"no method %s: a vmswapd started with --debug has it",
-				call_method(call));
-		else
-			methods[i].handle(manager, call);
-		return;
-	}
-	call_fail(call, CALL_METHOD_NOT_FOUND, NULL, "no method %s", call_method(call));
+	if (!method)
+		call_fail(call, CALL_METHOD_NOT_FOUND, NULL, "no method %s", call_method(call));
+	else if (!peer_may(call_peer(call), method->right))
+		methods_not_permitted(call, "ask root or the user of the daemon");
+	else if (method->is_debug && !manager->config->is_debug)
+		call_fail(call, CALL_METHOD_NOT_FOUND, NULL,
+			"no method %s: a vmswapd started with --debug has it", call_method(call));
+	else
+		method->handle(manager, call);
 }
 
 static json_t *refusal_json(const struct job *job)

@@ -10,6 +10,7 @@
 #include "ctl/manager.h"
 #include "ctl/methods_priv.h"
 #include "ctl/params.h"
+#include "ctl/peer.h"
 #include "engine/engine.h"
 #include "queue/base/assert.h"
 #include "queue/base/clock.h"
@@ -175,6 +176,9 @@ static bool start_attach(
 	memcpy(job->request.pids, attach->pids, sizeof(attach->pids));
 	job->request.pid_count = attach->pid_count;
 	job->request.attach = attach->options;
+	job->request.caller = *call_peer(call);
+	if (attach->options->channel >= 0)
+		record->owner = call_peer(call)->uid;
 	waiter.job_id = job->id;
 	if (waiter_add(&manager->waiters, &waiter) < 0)
 		call_fail(call, CALL_INTERNAL_ERROR, NULL, "no memory to wait for the attach");
@@ -340,7 +344,7 @@ static bool parse_attach_self(
 	options->trust_discard = trust_discard != 0;
 	options->verify_clean = verify_clean != 0;
 	options->zap = ZAP_CHANNEL;
-	attach->pids[0] = call_peer_pid(call);
+	attach->pids[0] = call_peer(call)->pid;
 	attach->pid_count = 1;
 	take_uffds(manager, call, options);
 	options->channel = call_take_fd(call);

@@ -39,6 +39,8 @@ void methods_debug_record_stop(struct manager *manager, struct call *call);
 
 /* False with the call answered. */
 bool methods_add_waiter(struct manager *manager, const struct waiter *waiter);
+/* Answers the call: its client has not the right. */
+void methods_not_permitted(struct call *call, const char *why);
 /* Of a timeout that may be left out: negative is never. */
 uint64_t methods_deadline(json_int_t timeout_ms);
 /* The VM of that name, or NULL with the call answered. */

@@ -6,6 +6,7 @@
 #include "ctl/manager.h"
 #include "ctl/methods_priv.h"
 #include "ctl/params.h"
+#include "ctl/peer.h"
 #include "ctl/status.h"
 #include "queue/base/assert.h"
 
@@ -182,6 +183,7 @@ static void change_processes(struct manager *manager, struct call *call, enum co
 		return;
 	job->request.pids[0] = (pid_t)pid;
 	job->request.pid_count = 1;
+	job->request.caller = *call_peer(call);
 	methods_wait_for_command(manager, call, job, -1);
 	manager_start(manager, record, job);
 }
@@ -196,6 +198,17 @@ void methods_vm_remove(struct manager *manager, struct call *call)
 	change_processes(manager, call, COMMAND_REMOVE);
 }
 
+/* False with the call answered. Administrators have a hand in everything. */
+static bool is_of_caller(const struct record *record, struct call *call)
+{
+	const struct peer *peer = call_peer(call);
+
+	if (peer_may(peer, RIGHT_ADMIN) || record->owner == peer->uid)
+		return true;
+	methods_not_permitted(call, "the VM was not attached by this user's own process");
+	return false;
+}
+
 void methods_vm_detach(struct manager *manager, struct call *call)
 {
 	struct record *record;
@@ -207,7 +220,8 @@ void methods_vm_detach(struct manager *manager, struct call *call)
 	if (!params_unpack(call, "{s:s, s?I}", "vm", &name, "timeout_ms", &timeout_ms))
 		return;
 	record = methods_find_vm(manager, call, name);
-	if (!record || !may_run(record, call, COMMAND_DETACH, &verdict))
+	if (!record || !is_of_caller(record, call) ||
+		!may_run(record, call, COMMAND_DETACH, &verdict))
 		return;
 	job = manager_detach(manager, record, "detach");
 	if (job)

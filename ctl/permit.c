@@ -3,17 +3,22 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <linux/capability.h>
 
+#include "ctl/peer.h"
 #include "ctl/problem.h"
 #include "ctl/procfs.h"
 #include "queue/base/assert.h"
+#include "queue/base/bits.h"
 #include "queue/base/err.h"
 
 /* kernel.yama.ptrace_scope: nobody may trace, not even with CAP_SYS_PTRACE, until the next boot. */
 #define YAMA_NO_ATTACH '3'
+/* Deeper trees of processes are no trees of a VMM. */
+#define ANCESTORS_MAX 64
 
 static bool has_capability(const struct procfs_status *status, unsigned int capability)
 {
@@ -123,6 +128,117 @@ int permit_check(pid_t pid, struct problem *problem)
 	if (!error)
 		error = check_tracer(pid, 0, problem);
 	return error ? error : check_seccomp(pid, &own, problem);
+}
+
+static bool may_trace_all(const struct peer *caller)
+{
+	return (caller->capabilities >> CAP_SYS_PTRACE) & 1;
+}
+
+static bool is_of(const struct peer *caller, const struct procfs_status *status)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(status->uids); i++) {
+		if (status->uids[i] != caller->uid || status->gids[i] != caller->gid)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The kernel gives the files of a process that is not dumpable to root (task_dump_owner()). Of
+ * root's own processes that tells nothing: they count as not dumpable.
+ */
+static bool is_dumpable(const struct procfs_status *status, pid_t pid)
+{
+	char path[PROCFS_PATH_BYTES];
+	struct stat owner;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/environ", pid);
+	return stat(path, &owner) == 0 && owner.st_uid != 0 && owner.st_uid == status->uid;
+}
+
+static bool is_ancestor(pid_t ancestor, const struct procfs_status *status)
+{
+	pid_t pid = status->parent;
+
+	for (int i = 0; i < ANCESTORS_MAX && pid > 0; i++) {
+		struct procfs_status above;
+
+		if (pid == ancestor)
+			return true;
+		if (procfs_status(pid, 0, &above) < 0)
+			return false;
+		pid = above.parent;
+	}
+	return false;
+}
+
+/* kernel.yama.ptrace_scope 1: only those above may trace; 2: only CAP_SYS_PTRACE. */
+static bool does_yama_allow(const struct peer *caller, const struct procfs_status *status)
+{
+	char text[16];
+
+	if (procfs_read("/proc/sys/kernel/yama/ptrace_scope", text, sizeof(text)) <= 0 ||
+		text[0] == '0')
+		return true;
+	return text[0] == '1' && is_ancestor(caller->pid, status);
+}
+
+static const char *caller_refusal(
+	const struct peer *caller, const struct procfs_status *status, pid_t pid)
+{
+	if (!is_of(caller, status))
+		return "it does not belong to the caller, user and group throughout";
+	if (!procfs_shares_user_ns(pid))
+		return "it lives in another user namespace";
+	if ((status->permitted & ~caller->capabilities) != 0)
+		return "it has capabilities that the caller lacks";
+	if (!is_dumpable(status, pid))
+		return "it is not dumpable (PR_SET_DUMPABLE), or root's";
+	if (!does_yama_allow(caller, status))
+		return "kernel.yama.ptrace_scope forbids it to the caller";
+	return NULL;
+}
+
+static int refuse_caller(
+	const struct peer *caller, pid_t pid, const char *why, struct problem *problem)
+{
+	return problem_set(problem, -EPERM, "caller",
+		"user %u may not trace process %d, so vmswapd does not do it for that user: %s; "
+		"ask as root",
+		(unsigned int)caller->uid, pid, why);
+}
+
+int permit_check_caller(const struct peer *caller, pid_t pid, struct problem *problem)
+{
+	struct procfs_status status;
+	const char *why;
+	int error;
+
+	ASSERT(pid > 0);
+	if (may_trace_all(caller))
+		return 0;
+	error = procfs_status(pid, 0, &status);
+	if (error)
+		return problem_set(problem, error, "process-gone", "process %d has ended", pid);
+	why = caller_refusal(caller, &status, pid);
+	return why ? refuse_caller(caller, pid, why, problem) : 0;
+}
+
+int permit_check_own(const struct peer *caller, pid_t pid, struct problem *problem)
+{
+	struct procfs_status status;
+	int error;
+
+	ASSERT(pid > 0);
+	if (may_trace_all(caller))
+		return 0;
+	error = procfs_status(pid, 0, &status);
+	if (error)
+		return problem_set(problem, error, "process-gone", "process %d has ended", pid);
+	if (is_of(caller, &status))
+		return 0;
+	return refuse_caller(caller, pid, "it has other credentials than at its connect", problem);
 }
 
 int permit_explain(pid_t pid, pid_t tid, struct problem *problem)

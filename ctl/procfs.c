@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
@@ -11,7 +12,6 @@
 
 #define STAT_BYTES   1024
 #define STATUS_BYTES 8192
-#define UID_LINE     "\nUid:\t"
 
 /* Fields of stat, as proc(5) counts them. */
 #define STAT_STATE	3u
@@ -135,35 +135,65 @@ static uint64_t field_of(const char *text, const char *key, int base)
 	return line ? strtoull(line + strlen(key), NULL, base) : 0;
 }
 
+/* Real, effective and saved; that of the file system follows. */
+static bool take_ids(const char *text, const char *key, unsigned int ret_ids[3])
+{
+	const char *line = strstr(text, key);
+
+	if (!line)
+		return false;
+	line += strlen(key);
+	for (int i = 0; i < 3; i++) {
+		uint64_t id;
+
+		if (!procfs_take_number(&line, 10, '\t', &id))
+			return false;
+		ret_ids[i] = (unsigned int)id;
+	}
+	return true;
+}
+
 int procfs_status(pid_t pid, pid_t tid, struct procfs_status *ret_status)
 {
 	char path[PROCFS_PATH_BYTES];
 	char text[STATUS_BYTES];
-	const char *uids;
-	uint64_t uid = 0;
+	uid_t uids[3];
+	gid_t gids[3];
 	ssize_t size;
 
 	make_path(path, pid, tid, "status");
 	size = procfs_read(path, text, sizeof(text));
 	if (size < 0)
 		return (int)size;
-	/* Real, effective, saved, file system. */
-	uids = strstr(text, UID_LINE);
-	uids += uids ? strlen(UID_LINE) : 0;
-	if (!uids || !procfs_take_number(&uids, 10, '\t', &uid) ||
-		!procfs_take_number(&uids, 10, '\t', &uid))
+	if (!take_ids(text, "\nUid:\t", uids) || !take_ids(text, "\nGid:\t", gids))
 		return -EPROTO;
 	*ret_status = (struct procfs_status){
 		.tgid = (pid_t)field_of(text, "\nTgid:", 10),
 		.tracer = (pid_t)field_of(text, "\nTracerPid:", 10),
-		.uid = (uid_t)uid,
+		.parent = (pid_t)field_of(text, "\nPPid:", 10),
+		.uid = uids[1],
+		.uids = {uids[0], uids[1], uids[2]},
+		.gids = {gids[0], gids[1], gids[2]},
 		.locked_bytes = field_of(text, "\nVmLck:", 10) * KIB,
 		.pinned_bytes = field_of(text, "\nVmPin:", 10) * KIB,
 		.capabilities = field_of(text, "\nCapEff:", 16),
+		.permitted = field_of(text, "\nCapPrm:", 16),
 		.has_memory = strstr(text, "\nVmSize:") != NULL,
 		.seccomp = (uint32_t)field_of(text, "\nSeccomp:", 10),
 	};
 	return 0;
+}
+
+bool procfs_shares_user_ns(pid_t pid)
+{
+	char path[PROCFS_PATH_BYTES];
+	struct stat own;
+	struct stat other;
+
+	make_path(path, pid, 0, "ns/user");
+	if (stat("/proc/self/ns/user", &own) < 0 || stat(path, &other) < 0)
+		return false;
+	return own.st_dev == other.st_dev && own.st_ino == other.st_ino;
 }
 
 int procfs_each(const char *path, procfs_visit *visit, void *context)

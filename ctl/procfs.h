@@ -41,16 +41,23 @@ int procfs_stat(pid_t pid, pid_t tid, struct procfs_stat *ret_stat);
 struct procfs_status {
 	pid_t tgid;
 	pid_t tracer;
-	uid_t uid; /* effective */
+	pid_t parent;
+	uid_t uid;     /* effective */
+	uid_t uids[3]; /* real, effective, saved */
+	gid_t gids[3];
 	uint64_t locked_bytes;
 	uint64_t pinned_bytes;
 	uint64_t capabilities; /* effective */
+	uint64_t permitted;    /* capabilities, too */
 	bool has_memory;       /* false: kernel thread or zombie */
 	uint32_t seccomp;      /* 0: none, 1: strict, 2: filter */
 };
 
 /* @tid 0: the process. */
 int procfs_status(pid_t pid, pid_t tid, struct procfs_status *ret_status);
+
+/* False as well when it cannot be told. */
+bool procfs_shares_user_ns(pid_t pid);
 
 /* Called for each numeric name in a directory; a value other than 0 ends the walk. */
 typedef int procfs_visit(void *context, int number);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl/peer.h"
 #include "ctl/procfs.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
@@ -21,6 +22,7 @@ struct record *record_new(const char *name)
 	(void)snprintf(record->name, sizeof(record->name), "%s", name);
 	record->phase = RECORD_ATTACHING;
 	record->state = STATE_READY;
+	record->owner = PEER_NO_USER;
 	return record;
 }
 

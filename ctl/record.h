@@ -36,6 +36,7 @@ struct record {
 
 	struct process_info process[PROCESSES_MAX];
 	uint32_t process_count;
+	uid_t owner;	     /* who attached its own process; or PEER_NO_USER */
 	uint64_t stopped_us; /* the longest of the attach */
 	struct mapper foreign[RECORD_FOREIGN_MAX];
 	uint32_t foreign_count;

@@ -29,6 +29,8 @@
 
 /* Tools open one each, for a moment; what leaks connections must not take our descriptors. */
 #define CONNECTIONS_MAX 256u
+/* Above this only administrators get in: readers and owners cannot lock them out. */
+#define CONNECTIONS_OF_OTHERS_MAX 192u
 /* Newcomers a turn, so that a storm of them leaves time for the others. */
 #define ACCEPTS_A_STEP 16u
 /* Every session may come up in one turn. */
@@ -38,6 +40,7 @@
 
 struct server {
 	struct sockaddr_un address;
+	struct peer_policy policy;
 	server_handler *handler;
 	void *context;
 	int lock_fd;
@@ -93,11 +96,26 @@ static int remove_stale(const struct sockaddr_un *address)
 	return errno_of(unlink(address->sun_path));
 }
 
+/* Group first: the mode must not open the socket to the group that it had. Nobody listens yet. */
+static int open_to_others(const struct server *server)
+{
+	const char *path = server->address.sun_path;
+	mode_t mode = peer_socket_mode(&server->policy);
+
+	if (mode == 0600)
+		return 0;
+	if (server->policy.group != PEER_NO_GROUP &&
+		lchown(path, (uid_t)-1, server->policy.group) < 0)
+		return -errno;
+	return errno_of(fchmodat(AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW));
+}
+
 static int listen_at(struct server *server)
 {
 	ASSERT(server->lock_fd >= 0 && server->epoll_fd >= 0);
 	const struct sockaddr *address = (const struct sockaddr *)&server->address;
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+	int error;
 
 	server->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (server->listen_fd < 0)
@@ -108,6 +126,9 @@ static int listen_at(struct server *server)
 	if (bind(server->listen_fd, address, sizeof(server->address)) < 0)
 		return -errno;
 	server->is_bound = true;
+	error = open_to_others(server);
+	if (error)
+		return error;
 	if (listen(server->listen_fd, BACKLOG) < 0)
 		return -errno;
 	return errno_of(epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, server->listen_fd, &event));
@@ -132,10 +153,11 @@ static int open_descriptors(struct server *server)
 	return listen_at(server);
 }
 
-int server_open(
-	const char *path, server_handler *handler, void *context, struct server **ret_server)
+int server_open(const struct server_config *config, struct server **ret_server)
 {
-	ASSERT(path && handler && ret_server);
+	ASSERT(config->path && config->handler);
+	ASSERT(ret_server);
+	const char *path = config->path;
 	struct server *server;
 	int error;
 
@@ -148,8 +170,9 @@ int server_open(
 		return -ENOMEM;
 	server->address.sun_family = AF_UNIX;
 	memcpy(server->address.sun_path, path, strlen(path) + 1);
-	server->handler = handler;
-	server->context = context;
+	server->policy = config->policy;
+	server->handler = config->handler;
+	server->context = config->context;
 	server->lock_fd = server->listen_fd = server->epoll_fd = server->spare_fd = -1;
 	error = open_descriptors(server);
 	if (error) {
@@ -185,13 +208,17 @@ int server_fd(const struct server *server)
 
 /* NULL, or why the newcomer is turned away. */
 static const char *refusal(
-	const struct server *server, const struct ucred *peer, enum call_error *ret_code)
+	const struct server *server, const struct peer *peer, enum call_error *ret_code)
 {
-	if (peer->uid != 0 && peer->uid != geteuid()) {
+	bool is_admin = peer_may(peer, RIGHT_ADMIN);
+
+	if (peer->rights == 0) {
 		*ret_code = CALL_REFUSED;
-		return "only root and the user of the daemon may control it";
+		return "only root, the user of the daemon and those it was told to let in may "
+		       "speak to it";
 	}
-	if (server->session_count == CONNECTIONS_MAX) {
+	if (server->session_count == CONNECTIONS_MAX ||
+		(!is_admin && server->session_count >= CONNECTIONS_OF_OTHERS_MAX)) {
 		*ret_code = CALL_BUSY;
 		return "the daemon has too many connections";
 	}
@@ -215,12 +242,11 @@ static void admit(struct server *server, int fd)
 {
 	ASSERT(fd >= 0);
 	ASSERT(server->session_count <= CONNECTIONS_MAX);
-	struct ucred peer;
-	socklen_t size = sizeof(peer);
+	struct peer peer;
 	enum call_error code;
 	const char *message;
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) {
+	if (peer_read(fd, &server->policy, &peer) < 0) {
 		(void)close(fd);
 		return;
 	}

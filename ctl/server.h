@@ -10,18 +10,26 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "ctl/peer.h"
+
 struct call;
 struct server;
 
 /* Receives each well-formed request; owns the call. */
 typedef void server_handler(void *context, struct call *call);
 
+struct server_config {
+	const char *path;	   /* of the socket; copied */
+	struct peer_policy policy; /* who is let in */
+	server_handler *handler;
+	void *context; /* of the handler */
+};
+
 /*
- * Binds @path, mode 0600. A stale socket (nobody answers) is replaced; -EADDRINUSE when a daemon
- * answers. Only root and the daemon's uid are let in.
+ * Binds the socket, with the mode and group of the policy. A stale one (nobody answers) is
+ * replaced; -EADDRINUSE when a daemon answers. The handler has to look at what its caller may do.
  */
-int server_open(
-	const char *path, server_handler *handler, void *context, struct server **ret_server);
+int server_open(const struct server_config *config, struct server **ret_server);
 void server_close(struct server *server);
 
 /* An epoll descriptor: readable when server_step() has work. */

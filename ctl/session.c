@@ -20,7 +20,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
+#include "ctl/peer.h"
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
 
@@ -46,7 +48,7 @@ struct session {
 	int fd;
 	int epoll_fd; /* the server's */
 	uint32_t armed_events;
-	struct ucred peer;
+	struct peer peer;
 	bool is_subscribed;
 	bool is_at_end; /* the client sends no more */
 	bool is_over;
@@ -155,7 +157,7 @@ static void end_when_done(struct session *session)
 		session_end(session);
 }
 
-int session_new(int fd, const struct ucred *peer, int epoll_fd, struct session **ret_session)
+int session_new(int fd, const struct peer *peer, int epoll_fd, struct session **ret_session)
 {
 	ASSERT(fd >= 0 && epoll_fd >= 0);
 	struct session *session = calloc(1, sizeof(*session));
@@ -262,7 +264,7 @@ bool session_is_subscribed(const struct session *session)
 	return session->is_subscribed;
 }
 
-const struct ucred *session_peer(const struct session *session)
+const struct peer *session_peer(const struct session *session)
 {
 	session_check(session);
 	return &session->peer;

@@ -9,7 +9,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/socket.h>
 
 #include "ctl/rpc.h"
 #include "ctl/server.h"
@@ -29,6 +28,7 @@
 /* What vm.attach_self may need: one uffd a shard, one memfd a region, one channel. */
 #define SESSION_FDS_MAX (SHARDS_MAX + REGIONS_MAX + 1)
 
+struct peer;
 struct session;
 
 /* Descriptors on their way to the request they came with; owned by the list. */
@@ -44,7 +44,7 @@ void fd_list_close(struct fd_list *list);
  * Takes over @fd (non-blocking), also on error, and adds it to @epoll_fd with itself as data. 0 or
  * -errno.
  */
-int session_new(int fd, const struct ucred *peer, int epoll_fd, struct session **ret_session);
+int session_new(int fd, const struct peer *peer, int epoll_fd, struct session **ret_session);
 /* Calls not yet answered stay with their answerers; their answers are dropped. NULL is fine. */
 void session_free(struct session *session);
 
@@ -63,7 +63,7 @@ void session_refuse(struct session *session, enum call_error code, const char *m
 bool session_is_subscribed(const struct session *session);
 
 /* What call.c needs of its session. */
-const struct ucred *session_peer(const struct session *session);
+const struct peer *session_peer(const struct session *session);
 void session_subscribe(struct session *session);
 /* The call in @slot has been answered. */
 void session_call_done(struct session *session, uint32_t slot);

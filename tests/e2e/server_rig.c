@@ -86,11 +86,17 @@ static void handle(void *context, struct call *call)
 static int run_daemon(int ready_fd)
 {
 	struct fake fake = {0};
+	const struct server_config config = {
+		.path = rig_path,
+		.policy = {.group = PEER_NO_GROUP},
+		.handler = handle,
+		.context = &fake,
+	};
 	int error;
 
 	/* Should the test fail, nobody else ends us; ctest's own patience is 120 s. */
 	(void)alarm(DAEMON_LIFE_S);
-	error = server_open(rig_path, handle, &fake, &fake.server);
+	error = server_open(&config, &fake.server);
 	CHECK(write(ready_fd, &error, sizeof(error)) == sizeof(error));
 	(void)close(ready_fd);
 	if (error)

@@ -321,6 +321,14 @@ static void never(void *context, struct call *call)
 	CHECK(false);
 }
 
+static int try_open(const char *path, struct server **ret_server)
+{
+	const struct server_config config = {
+		.path = path, .policy = {.group = PEER_NO_GROUP}, .handler = never};
+
+	return server_open(&config, ret_server);
+}
+
 static void a_second_daemon_is_refused(void)
 {
 	struct server *second;
@@ -329,15 +337,15 @@ static void a_second_daemon_is_refused(void)
 
 	(void)snprintf(aside, sizeof(aside), "%s.aside", rig_path);
 
-	CHECK(server_open(rig_path, never, NULL, &second) == -EADDRINUSE);
+	CHECK(try_open(rig_path, &second) == -EADDRINUSE);
 	/* The lock alone refuses… */
 	CHECK(rename(rig_path, aside) == 0);
-	CHECK(server_open(rig_path, never, NULL, &second) == -EADDRINUSE);
+	CHECK(try_open(rig_path, &second) == -EADDRINUSE);
 	CHECK(rename(aside, rig_path) == 0);
 	/* …and so does the daemon's answer. */
 	(void)snprintf(lock, sizeof(lock), "%s.lock", rig_path);
 	CHECK(unlink(lock) == 0);
-	CHECK(server_open(rig_path, never, NULL, &second) == -EADDRINUSE);
+	CHECK(try_open(rig_path, &second) == -EADDRINUSE);
 
 	rig_check_others_are_served();
 }
@@ -397,7 +405,7 @@ static void a_file_that_is_no_socket_is_left_alone(void)
 	CHECK(write(fd, "mine", 4) == 4);
 	(void)close(fd);
 
-	CHECK(server_open(rig_path, never, NULL, &server) == -EEXIST);
+	CHECK(try_open(rig_path, &server) == -EEXIST);
 
 	CHECK(access(rig_path, F_OK) == 0);
 	CHECK(unlink(rig_path) == 0);
@@ -412,9 +420,9 @@ static void a_path_that_cannot_be_is_an_error(void)
 	memset(longest, 'x', sizeof(longest));
 	longest[sizeof(longest) - 1] = '\0';
 
-	CHECK(server_open(longest, never, NULL, &server) == -ENAMETOOLONG);
-	CHECK(server_open("", never, NULL, &server) == -EINVAL);
-	CHECK(server_open("/nonexistent/socket", never, NULL, &server) == -ENOENT);
+	CHECK(try_open(longest, &server) == -ENAMETOOLONG);
+	CHECK(try_open("", &server) == -EINVAL);
+	CHECK(try_open("/nonexistent/socket", &server) == -ENOENT);
 }
 
 struct test {

@@ -55,6 +55,22 @@ Test(config, debugging_is_asked_for)
 	cr_expect(config.is_debug);
 }
 
+Test(config, a_group_has_a_name_or_a_number)
+{
+	struct config config;
+
+	cr_assert_eq(PARSE(&config, NULL, NULL), 0);
+	cr_expect_eq(config.policy.group, PEER_NO_GROUP);
+	cr_expect_eq(peer_socket_mode(&config.policy), 0600);
+	cr_assert_eq(PARSE(&config, NULL, "--group", "root", NULL), 0);
+	cr_expect_eq(config.policy.group, 0);
+	cr_assert_eq(PARSE(&config, NULL, "--group", "4711", NULL), 0);
+	cr_expect_eq(config.policy.group, 4711);
+	cr_expect_eq(peer_socket_mode(&config.policy), 0660);
+	cr_assert_eq(PARSE(&config, NULL, "--allow-self-attach", NULL), 0);
+	cr_expect_eq(peer_socket_mode(&config.policy), 0666);
+}
+
 Test(config, cpus_alone_say_how_many_shards)
 {
 	struct config config;
@@ -109,6 +125,8 @@ Test(config, nonsense_is_refused_and_named)
 		{"--poll-us", "-1", NULL},
 		{"--log-level", "loud", NULL},
 		{"--swap-limit", "1X", NULL},
+		{"--group", "no such group", NULL},
+		{"--group", "4294967295", NULL},
 		{"--bogus", NULL, NULL},
 		{"--socket", NULL, NULL},
 		{"word", NULL, NULL},

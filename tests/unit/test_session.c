@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "ctl/call.h"
+#include "ctl/peer.h"
 #include "ctl/session.h"
 #include "queue/base/err.h"
 
@@ -52,7 +53,7 @@ static void handle(void *context, struct call *call)
 
 static void set_up(void)
 {
-	const struct ucred peer = {.pid = 42, .uid = 7};
+	const struct peer peer = {.pid = 42, .uid = 7};
 	int ends[2];
 
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
@@ -180,8 +181,8 @@ Test(session, the_peer_of_a_call_is_the_peer_of_its_connection)
 	say(REQUEST(1, "keep"));
 
 	cr_assert_eq(kept_count, 1);
-	cr_expect_eq(call_peer_pid(kept[0]), 42);
-	cr_expect_eq(call_peer_uid(kept[0]), 7);
+	cr_expect_eq(call_peer(kept[0])->pid, 42);
+	cr_expect_eq(call_peer(kept[0])->uid, 7);
 }
 
 Test(session, a_request_that_comes_byte_by_byte_is_one_request)
