@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 
 #include "ctl/config.h"
+#include "ctl/confine.h"
 #include "ctl/manager.h"
 #include "ctl/notify.h"
 #include "ctl/problem.h"
@@ -140,6 +141,15 @@ static void report_ready(int ready_fd)
 	(void)close(ready_fd);
 }
 
+static int confine(int (*step)(void))
+{
+	int rc = step();
+
+	if (rc < 0)
+		log_error("privileges cannot be given up: %s", strerror(-rc));
+	return rc;
+}
+
 static int run(const struct config *config, int ready_fd)
 {
 	struct engine *engine = NULL;
@@ -148,10 +158,15 @@ static int run(const struct config *config, int ready_fd)
 
 	harden();
 	stay_in_memory();
-	rc = start_engine(config, &engine);
+	rc = confine(confine_process);
+	if (rc == 0)
+		rc = start_engine(config, &engine);
 	if (rc == 0)
 		rc = open_manager(config, engine, &manager);
+	if (rc == 0)
+		rc = confine(confine_worker);
 	if (rc < 0) {
+		manager_close(manager);
 		engine_stop(engine);
 		return EXIT_FAILURE;
 	}

@@ -157,6 +157,20 @@ def test_an_owner_attaches_his_own_process_and_no_more(rig):
     daemon.check_idle()
 
 
+def test_privileges_that_are_not_used_are_given_up(rig):
+    daemon = rig.daemon()
+    chown, listed = 1 << 0, sum(1 << c for c in (1, 2, 5, 14, 19, 21, 23, 24, 40))
+
+    for thread in os.listdir(f"/proc/{daemon.pid}/task"):
+        status = dict(line.split(":", 1) for line in
+                      vmswap_e2e.read_file(f"/proc/{daemon.pid}/task/{thread}/status").split("\n"))
+        # Threads that started before the socket was there may have kept CAP_CHOWN.
+        allowed = listed | (0 if int(thread) == daemon.pid else chown)
+        for name in ("CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb"):
+            check(int(status[name], 16) & ~allowed == 0, f"{thread} {status['Name']}: {name}")
+        check(int(thread) != daemon.pid or status["NoNewPrivs"].strip() == "1", "no_new_privs")
+
+
 def test_strangers_cannot_lock_administrators_out(rig):
     daemon = rig.daemon("--allow-self-attach")
     crowd = rig.keep(vmswap_e2e.Console("crowd", [
