@@ -25,7 +25,7 @@ struct results;
 struct results *results_new(json_t *host);
 /* NULL, and a reason. */
 struct results *results_load(const char *path, char *ret_why, size_t size);
-/* Writes beside @path and renames. -errno. */
+/* Writes beside @path and renames; a failure leaves @path as it was. -errno. */
 int results_save(const struct results *results, const char *path);
 /* NULL is fine. */
 void results_free(struct results *results);

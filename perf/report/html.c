@@ -2,6 +2,7 @@
 #include "perf/report/html.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 #include "perf/report/page.h"
 #include "perf/report/picture.h"
@@ -168,5 +169,9 @@ int html_write(const json_t *results, const char *path)
 		error = -EIO;
 	if (fclose(file) != 0 && error == 0)
 		error = -errno;
-	return error == 0 ? errno_of(rename(temporary, path)) : error;
+	if (error == 0)
+		error = errno_of(rename(temporary, path));
+	if (error < 0)
+		(void)unlink(temporary);
+	return error;
 }

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 #include <ctype.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "perf/bench/results.h"
@@ -198,5 +201,51 @@ Test(perf_results, a_report_that_cannot_be_written_is_an_error)
 	struct results *results = full_results();
 
 	cr_assert_lt(html_write(results_json(results), "/nowhere/report.html"), 0);
+	results_free(results);
+}
+
+static void check_no_temporary(void)
+{
+	char temporary[sizeof(path) + 4];
+
+	(void)snprintf(temporary, sizeof(temporary), "%s.new", path);
+	cr_expect_lt(access(temporary, F_OK), 0, "%s was left", temporary);
+}
+
+Test(perf_results, what_cannot_take_its_place_is_removed)
+{
+	struct results *results = full_results();
+
+	cr_assert_eq(mkdir(path, 0700), 0);
+
+	cr_expect_lt(html_write(results_json(results), path), 0);
+	check_no_temporary();
+	cr_expect_lt(results_save(results, path), 0);
+	check_no_temporary();
+
+	cr_assert_eq(rmdir(path), 0);
+	results_free(results);
+}
+
+/* As on a full disk: writes fail half way. */
+Test(perf_results, half_a_file_is_removed_and_the_old_one_stays)
+{
+	struct results *results = full_results();
+	struct rlimit limit;
+
+	write_file("old");
+	(void)signal(SIGXFSZ, SIG_IGN);
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = 512;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+
+	cr_expect_lt(html_write(results_json(results), path), 0);
+	check_no_temporary();
+	cr_expect_lt(results_save(results, path), 0);
+	check_no_temporary();
+
+	limit.rlim_cur = limit.rlim_max;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	cr_assert_str_eq(read_file(), "old");
 	results_free(results);
 }
