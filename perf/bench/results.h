@@ -8,7 +8,8 @@
  *   {"name","kind":"cdf","title","lines":[{"name","x":[us…],"y":[share…]}…]}
  *   {"name","kind":"timeline","title","bucket_us","stall_us":[…],"phases":[{"name","begin_us",
  *    "end_us"}…],"states":[{"at_us","resident","staged","swapped","zero"}…]}
- *   {"name","kind":"points","points":[{"shards","threads","faults_per_s","min","max"}…]}
+ *   {"name","kind":"points","title","points":[{"shards","threads","faults_per_s","min","max"}…],
+ *    "reference":{"name","points":[{"threads","faults_per_s","min","max"}…]}}
  *
  * A row or series replaces an older one of the same id, part and placement, or name: several
  * partial runs make one file.
