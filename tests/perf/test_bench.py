@@ -88,8 +88,26 @@ class Measured(unittest.TestCase):
     def test_the_report_has_the_rows(self):
         with open(self.html, encoding="utf-8") as file:
             text = file.read()
-        self.assertIn("P1", text)
+        for row in range(len(self.results["rows"])):
+            self.assertEqual(text.count(f'id="row{row}"'), 1)
+        for series in self.results["series"]:
+            self.assertEqual(text.count(f'data-name="{series["name"]}"'), 1)
         self.assertIn("<polyline", text)
+
+    def test_the_report_fetches_nothing(self):
+        with open(self.html, encoding="utf-8") as file:
+            text = file.read().replace("http://www.w3.org/2000/svg", "")
+        for word in ("http", "src=", "url(", "@import", "<link", "<script"):
+            self.assertNotIn(word, text)
+
+    def test_a_report_that_cannot_be_written_leaves_nothing(self):
+        with tempfile.TemporaryDirectory() as folder:
+            taken = os.path.join(folder, "report.html")
+            os.mkdir(taken)
+            run = bench("report", "--json", self.json, "--html", taken)
+            self.assertEqual(run.returncode, 1)
+            self.assertIn("cannot be written", run.stderr)
+            self.assertEqual(os.listdir(folder), ["report.html"])
 
     def test_targets_are_printed_with_what_is_missing(self):
         run = bench("targets", "--json", self.json)
