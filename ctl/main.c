@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 
 #include "ctl/config.h"
+#include "ctl/injector.h"
 #include "ctl/manager.h"
 #include "ctl/notify.h"
 #include "ctl/problem.h"
@@ -140,6 +141,17 @@ static void report_ready(int ready_fd)
 	(void)close(ready_fd);
 }
 
+/* First of all: it must have nothing of what the daemon opens later. */
+static int start_injector(void)
+{
+	struct problem problem;
+	const int rc = injector_start(&problem);
+
+	if (rc < 0)
+		log_error("%s", problem.text);
+	return rc;
+}
+
 static int run(const struct config *config, int ready_fd)
 {
 	struct engine *engine = NULL;
@@ -147,12 +159,16 @@ static int run(const struct config *config, int ready_fd)
 	int rc;
 
 	harden();
+	rc = start_injector();
+	if (rc < 0)
+		return EXIT_FAILURE;
 	stay_in_memory();
 	rc = start_engine(config, &engine);
 	if (rc == 0)
 		rc = open_manager(config, engine, &manager);
 	if (rc < 0) {
 		engine_stop(engine);
+		injector_stop();
 		return EXIT_FAILURE;
 	}
 	log_info("vmswapd " VMSWAP_VERSION ", %u shards, pages in %s, socket %s",
@@ -161,6 +177,7 @@ static int run(const struct config *config, int ready_fd)
 	manager_run(manager);
 	manager_close(manager);
 	engine_stop(engine);
+	injector_stop();
 	log_info("ended");
 	return EXIT_SUCCESS;
 }
