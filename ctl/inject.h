@@ -5,10 +5,10 @@
  * a call itself writes. Sequence, thread choice and hazards: inject.c. x86-64.
  *
  * The injector process does the tracing (injector.h; it must have been started), so the end of this
- * one at any instant leaves the target as it was. An injection belongs to one thread at a time, which
- * must not be the one that reads events of the target's userfaultfds. Every wait has a bound. An
- * injection that is left alone for some seconds is ended from the other side: -ETIMEDOUT from then
- * on.
+ * one at any instant leaves the target as it was. An injection belongs to one thread at a time,
+ * which must not be the one that reads events of the target's userfaultfds. Every wait has a bound.
+ * An injection that is left alone for some seconds is ended from the other side: -ETIMEDOUT from
+ * then on.
  */
 #ifndef VMSWAP_CTL_INJECT_H
 #define VMSWAP_CTL_INJECT_H

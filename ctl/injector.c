@@ -14,8 +14,8 @@
  *       <------- answer ------------------------------ |
  *     inject_end() --- request ----------------------> registers back, detach
  *
- * Each session is one injection, with a socket and a thread of its own: targets do not wait for each
- * other, and the end of the thread lets go of what did not stop.
+ * Each session is one injection, with a socket and a thread of its own: targets do not wait for
+ * each other, and the end of the thread lets go of what did not stop.
  *
  * When the worker dies the kernel closes its ends. A session reads the end of file once its call is
  * done, closes userfaultfds that nobody has received, puts the target back and ends; with the last
@@ -40,7 +40,8 @@
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
 
-#define STOP_MS 1000
+#define STOP_MS	 1000
+#define READY_MS 10000u
 
 /* Constant once the process has a second thread. */
 static struct {
@@ -78,6 +79,15 @@ static int start(void)
 	return 0;
 }
 
+/* Until it says so it is still open to what ends the worker. */
+static int await_ready(void)
+{
+	uint32_t ready;
+	struct injector_message message = {.bytes = &ready, .size_bytes = sizeof(ready)};
+
+	return injector_receive(injector.socket, &message, READY_MS);
+}
+
 int injector_start(struct problem *problem)
 {
 	int error;
@@ -87,6 +97,11 @@ int injector_start(struct problem *problem)
 	close_fd(injector.socket);
 	close_fd(injector.pidfd);
 	error = start();
+	if (!error) {
+		error = await_ready();
+		if (error)
+			injector_stop();
+	}
 	return error ? problem_set(problem, error, "no-injector",
 			       "the injector process cannot be started: %s", strerror(-error))
 		     : 0;

@@ -212,11 +212,19 @@ static void harden(void)
 	(void)prctl(PR_SET_NAME, INJECTOR_NAME);
 	avoid_oom_killer();
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	/* A target may be what serves a file system: an allocation of ours must not wait for that. */
+	/* A target may serve a file system: an allocation of ours must not wait for that. */
 	(void)prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	raise_descriptors();
 	/* All of it at once: no page is read from a disk while a target stands. */
 	(void)mlockall(MCL_CURRENT | MCL_FUTURE);
+}
+
+static int report_ready(int socket)
+{
+	uint32_t ready = 1;
+	const struct injector_message message = {.bytes = &ready, .size_bytes = sizeof(ready)};
+
+	return injector_send(socket, &message);
 }
 
 _Noreturn void injector_process_run(int socket)
@@ -226,7 +234,8 @@ _Noreturn void injector_process_run(int socket)
 	harden();
 	kept = close_others(socket);
 	wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (kept >= 0 && wake_fd >= 0)
-		serve(kept);
-	_exit(kept >= 0 && wake_fd >= 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+	if (kept < 0 || wake_fd < 0 || report_ready(kept) < 0)
+		_exit(EXIT_FAILURE);
+	serve(kept);
+	_exit(EXIT_SUCCESS);
 }
