@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The process that injects is killed at random instants, some hundred times; its targets check every
- * register of every system call they make meanwhile. And what else may happen between a worker and
- * its injector.
+ * The process that injects is killed at random instants, some hundred times; its targets check
+ * every register of every system call they make meanwhile. And what else may happen between a
+ * worker and its injector.
  *
  * usage: test_inject_killed [SEED]
  */
