@@ -199,7 +199,7 @@ static long ask(struct injection *injection, const struct injector_request *requ
 
 static long ask_plain(struct injection *injection, const struct injector_request *request)
 {
-	struct injector_answer answer;
+	struct injector_answer answer = {0};
 	struct injector_message message = {0};
 
 	return ask(injection, request, &answer, &message);
@@ -208,19 +208,21 @@ static long ask_plain(struct injection *injection, const struct injector_request
 int inject_begin(pid_t pid, struct injection **ret_injection, struct problem *problem)
 {
 	struct injector_request first = {.operation = INJECTOR_BEGIN, .pid = pid};
-	CLEANUP_FREE struct injection *injection = calloc(1, sizeof(*injection));
-	struct injector_answer answer;
+	struct injection *injection = calloc(1, sizeof(*injection));
+	struct injector_answer answer = {0};
 	int socket;
 
 	if (!injection)
 		return problem_set(problem, -ENOMEM, "no-memory", "no memory for an injection");
 	socket = open_any(&first, &answer, problem);
-	if (socket < 0)
+	if (socket < 0) {
+		free(injection);
 		return socket;
+	}
 	injection->pid = pid;
 	injection->socket = socket;
 	injection->stopped_us = answer.stopped_us;
-	*ret_injection = take_pointer(&injection);
+	*ret_injection = injection;
 	return 0;
 }
 
@@ -324,7 +326,7 @@ int inject_zap_once(pid_t pid, uint64_t address, uint64_t size_bytes,
 		.pid = pid,
 		.address = address,
 		.size_bytes = size_bytes};
-	struct injector_answer answer;
+	struct injector_answer answer = {0};
 	int socket;
 
 	ASSERT(address % PAGE_BYTES == 0);

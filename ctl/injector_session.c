@@ -7,7 +7,8 @@
  * that the answer was read. Nothing is registered on them before the END is sent, so unclaimed ones
  * can be closed in the target.
  *
- * Nothing here allocates.
+ * Nothing here allocates. Below, syscall_insn.c does for a thread that was caught in user code (the
+ * buffer of /proc/PID/maps); all other ways are free of it.
  */
 #include "ctl/injector_session.h"
 
