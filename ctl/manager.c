@@ -8,6 +8,7 @@
 #include <sys/signalfd.h>
 
 #include "ctl/cleaner.h"
+#include "ctl/keeper.h"
 #include "ctl/manager_priv.h"
 #include "ctl/methods.h"
 #include "ctl/server.h"
@@ -69,6 +70,22 @@ static int watch_all(struct manager *manager)
 	return rc;
 }
 
+/* A predecessor's, in which clients wait already, or a new one that a successor finds. */
+static int open_server(struct manager *manager)
+{
+	const char *path = manager->config->socket_path;
+	int fds[2];
+	int rc;
+
+	if (keeper_find(manager->keeper, KEEPER_LISTENER, fds, 2) == 2)
+		return server_adopt(path, fds, methods_handle, manager, &manager->server);
+	rc = server_open(path, methods_handle, manager, &manager->server);
+	if (rc < 0)
+		return rc;
+	server_fds(manager->server, fds);
+	return keeper_store(manager->keeper, KEEPER_LISTENER, fds, 2);
+}
+
 static int open_parts(struct manager *manager)
 {
 	int rc = cmdq_new(1, RESULTS_CAPACITY, &manager->results);
@@ -80,12 +97,12 @@ static int open_parts(struct manager *manager)
 	if (rc >= 0)
 		rc = manager->signals = open_signals();
 	if (rc >= 0)
-		rc = server_open(
-			manager->config->socket_path, methods_handle, manager, &manager->server);
+		rc = open_server(manager);
 	return rc < 0 ? rc : watch_all(manager);
 }
 
-int manager_open(const struct config *config, struct engine *engine, struct manager **ret_manager)
+int manager_open(const struct config *config, struct engine *engine, struct keeper *keeper,
+	struct manager **ret_manager)
 {
 	struct manager *manager = calloc(1, sizeof(*manager));
 	int rc;
@@ -95,6 +112,7 @@ int manager_open(const struct config *config, struct engine *engine, struct mana
 		return -ENOMEM;
 	manager->config = config;
 	manager->engine = engine;
+	manager->keeper = keeper;
 	manager->epoll = -1;
 	manager->signals = -1;
 	manager->started_ns = clock_ns();

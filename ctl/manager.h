@@ -25,6 +25,7 @@ struct call;
 struct cleaner;
 struct cmdq;
 struct engine;
+struct keeper;
 struct server;
 
 /* Jobs of clients that are remembered. */
@@ -33,6 +34,7 @@ struct server;
 struct manager {
 	const struct config *config;
 	struct engine *engine;
+	struct keeper *keeper; /* NULL: no supervisor */
 	struct cleaner *cleaner;
 	struct server *server;
 	struct cmdq *results;
@@ -55,7 +57,8 @@ struct manager {
 };
 
 /* Opens what the control thread needs; the engine is started. @config stays the caller's. */
-int manager_open(const struct config *config, struct engine *engine, struct manager **ret_manager);
+int manager_open(const struct config *config, struct engine *engine, struct keeper *keeper,
+	struct manager **ret_manager);
 /* Until an orderly end. */
 void manager_run(struct manager *manager);
 /* No VM may be left. NULL is fine. */
