@@ -12,6 +12,7 @@
 #include "ctl/manager_priv.h"
 #include "ctl/methods.h"
 #include "ctl/server.h"
+#include "ctl/upgrade.h"
 #include "ctl/worker.h"
 #include "engine/engine.h"
 #include "queue/base/assert.h"
@@ -127,9 +128,12 @@ int manager_open(const struct config *config, struct engine *engine, struct keep
 
 void manager_close(struct manager *manager)
 {
+	static const struct problem ending = {-ESHUTDOWN, "ending", "the daemon ends"};
+
 	if (!manager)
 		return;
 	ASSERT(manager->record_count == 0);
+	manager_end_upgrade(manager, &ending);
 	for (uint32_t i = 0; i < manager->job_count; i++)
 		job_free(manager->job[i]);
 	waiter_free(&manager->waiters);
@@ -171,6 +175,8 @@ static void take_event(struct manager *manager, int fd)
 		manager_take_engine_events(manager);
 	else if (fd == manager->signals)
 		manager_take_signals(manager);
+	else if (manager->upgrade && fd == upgrade_fd(manager->upgrade))
+		manager_take_upgrade(manager);
 	else if (fd != cmdq_wake(manager->results, RESULT_LANE)->eventfd)
 		manager_process_exited(manager, fd);
 }

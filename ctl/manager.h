@@ -27,6 +27,7 @@ struct cmdq;
 struct engine;
 struct keeper;
 struct server;
+struct upgrade;
 
 /* Jobs of clients that are remembered. */
 #define MANAGER_JOBS_MAX 256u
@@ -48,6 +49,9 @@ struct manager {
 	uint32_t job_count;
 	uint64_t last_job_id;
 	struct waiter_list waiters;
+
+	struct upgrade *upgrade; /* under way, or NULL */
+	struct call *upgrade_call;
 
 	bool is_ending; /* a shutdown is under way: nothing new is taken */
 	bool has_ended;
@@ -95,6 +99,9 @@ struct job *manager_detach(struct manager *manager, struct record *record, const
 bool manager_may_shut_down(struct manager *manager, uint64_t *ret_missing_bytes);
 /* Detaches all VMs, then ends; called off when one cannot be detached. */
 void manager_shut_down(struct manager *manager);
+
+/* Asks the program at @path (NULL: our own) whether it fits, and makes way for it. */
+void manager_begin_upgrade(struct manager *manager, struct call *call, const char *path);
 
 /* {"type":@type,"time_ms":…,"vm":@vm (may be NULL)} and the members of @more (stolen, may be NULL).
  */

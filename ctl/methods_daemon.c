@@ -92,6 +92,18 @@ void methods_daemon_status(struct manager *manager, struct call *call)
 	call_reply(call, status);
 }
 
+void methods_daemon_upgrade(struct manager *manager, struct call *call)
+{
+	const char *path = NULL;
+
+	if (!params_unpack(call, "{s?s}", "path", &path))
+		return;
+	if (path && path[0] != '/')
+		call_fail(call, CALL_INVALID_PARAMS, NULL, "path: must be absolute");
+	else
+		manager_begin_upgrade(manager, call, path);
+}
+
 void methods_daemon_shutdown(struct manager *manager, struct call *call)
 {
 	struct waiter waiter = {.kind = WAIT_SHUTDOWN, .call = call, .deadline_ns = UINT64_MAX};
