@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whether a program may take this daemon's place: it is asked for its layout (PROGRAM --layout) in a
- * child of ours. Nothing here waits; control thread only.
+ * Whether a program may take this daemon's place: it is asked for its layout (PROGRAM --layout) in
+ * a child of ours. Nothing here waits; control thread only.
  */
 #ifndef VMSWAP_CTL_UPGRADE_H
 #define VMSWAP_CTL_UPGRADE_H

@@ -134,7 +134,7 @@ void supervisor_serve(struct supervisor *supervisor)
 	if (rc == -EAGAIN || rc == -EINTR)
 		return;
 	if (rc == -EBADMSG) {
-		log_warning("the worker sent a message that makes no sense; it was dropped");
+		log_debug("the worker sent a message that makes no sense; it was dropped");
 		return;
 	}
 	if (rc < 0) {
