@@ -19,6 +19,7 @@
 
 #define VM_NAME_BYTES 64
 
+struct attachment;
 struct mapper;
 
 enum job_state {
@@ -50,6 +51,7 @@ struct job_request {
 	uint32_t process;	       /* collect: the engine's index */
 	bool is_final;		       /* detach: second half, the VM is freed */
 	struct attach_options *attach; /* attach; freed with the job */
+	struct attachment *adopted;    /* attach: of a predecessor; the worker's from then on */
 	uint64_t capacity;	       /* record-start; 0: the default */
 	char *path;		       /* record-stop; freed with the job */
 };

@@ -259,7 +259,8 @@ int manager_new_record(struct manager *manager, const char *name, struct record 
 	record = record_new(name);
 	if (!record)
 		return -ENOMEM;
-	rc = worker_new(manager->engine, manager->cleaner, manager->results, &record->worker);
+	rc = worker_new(manager->engine, manager->keeper, manager->cleaner, manager->results,
+		&record->worker);
 	if (rc < 0) {
 		record_free(record);
 		return rc;

@@ -215,6 +215,33 @@ static void add_processes(struct manager *manager, struct record *record, struct
 	}
 }
 
+/* Ready, unless a predecessor had taken its faults over. */
+static enum vm_state state_of_attached(const struct vm *vm)
+{
+	struct vm_stats stats;
+
+	if (!vm_is_registered(vm))
+		return STATE_READY;
+	vm_stats_read(vm, &stats);
+	return stats.swap_pages > 0 ? STATE_ACTIVE : STATE_PENDING;
+}
+
+int manager_adopt(struct manager *manager, const char *name, struct attachment *attachment)
+{
+	struct record *record;
+	struct job *job;
+	int rc = manager_new_record(manager, name, &record);
+
+	if (rc < 0)
+		return rc;
+	job = manager_new_job(manager, name, COMMAND_ATTACH);
+	if (!job)
+		return -ENOMEM;
+	job->request.adopted = attachment;
+	manager_start(manager, record, job);
+	return 0;
+}
+
 static void take_attach(struct manager *manager, struct record *record, struct job *job)
 {
 	record->running = NULL;
@@ -229,6 +256,7 @@ static void take_attach(struct manager *manager, struct record *record, struct j
 	record->dwell_ms = job->result.dwell_ms;
 	record->region_count = job->result.region_count;
 	add_processes(manager, record, job);
+	set_state(manager, record, state_of_attached(record->vm));
 	log_info("%s: attached, %u processes, stopped for %llu us", record->name,
 		record->process_count, (unsigned long long)record->stopped_us);
 	manager_publish(manager, "attached", record->name,

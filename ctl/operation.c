@@ -70,8 +70,14 @@ static bool is_failure(int error)
 
 static int run_attach(struct worker *worker, struct job *job)
 {
-	int rc = attach_open(worker_engine(worker), job, worker_attachment(worker));
+	int rc;
 
+	if (job->request.adopted) {
+		attach_take(job, worker_attachment(worker));
+		return 0;
+	}
+	rc = attach_open(
+		worker_engine(worker), worker_keeper(worker), job, worker_attachment(worker));
 	if (rc < 0 && rc != -ECANCELED && !is_failure(rc))
 		job->result.outcome = OUTCOME_REFUSED;
 	return rc;
