@@ -136,7 +136,7 @@ def test_a_vm_of_two_processes_is_taken_over(rig):
     daemon = rig.daemon("--swap-limit", "1G")
     guest = rig.guest("--size", "128M", "--working-set", "5")
     guest.goes_on()
-    other = mapper(rig, "other", guest.pid)
+    other = mapper(rig, "other", "join", guest.pid)
     vm = daemon.attach(guest.pid, other.pid, name="guest")
     vm.run("enable")
     vm.run("swap_out")
