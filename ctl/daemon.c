@@ -6,9 +6,11 @@
 #include <sys/stat.h>
 
 #include "ctl/config.h"
+#include "ctl/injector.h"
 #include "ctl/keeper.h"
 #include "ctl/manager.h"
 #include "ctl/notify.h"
+#include "ctl/problem.h"
 #include "ctl/self.h"
 #include "engine/engine.h"
 #include "queue/base/err.h"
@@ -79,6 +81,17 @@ static int open_keeper(int supervisor_fd, struct keeper **ret_keeper)
 	return rc;
 }
 
+/* First of all: it must have nothing of what the daemon opens later. */
+static int start_injector(void)
+{
+	struct problem problem;
+	const int rc = injector_start(&problem);
+
+	if (rc < 0)
+		log_error("%s", problem.text);
+	return rc;
+}
+
 /* Whoever started the daemon may go on, and has the terminal back. */
 static void report_ready(const struct config *config, struct keeper *keeper)
 {
@@ -100,6 +113,8 @@ int daemon_run(const struct config *config, int supervisor_fd)
 
 	self_harden();
 	block_signals();
+	if (start_injector() < 0)
+		return EXIT_FAILURE;
 	self_raise_files(FILES_MAX);
 	self_stay_in_memory();
 	rc = open_keeper(supervisor_fd, &keeper);
@@ -110,6 +125,7 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	if (rc < 0) {
 		engine_stop(engine);
 		keeper_close(keeper);
+		injector_stop();
 		return EXIT_FAILURE;
 	}
 	log_info("vmswapd " VMSWAP_VERSION ", %u shards, pages in %s, socket %s",
@@ -118,6 +134,7 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	manager_run(manager);
 	manager_close(manager);
 	engine_stop(engine);
+	injector_stop();
 	keeper_bye(keeper);
 	keeper_close(keeper);
 	log_info("ended");
