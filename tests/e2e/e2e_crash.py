@@ -145,7 +145,7 @@ def test_a_vm_of_two_processes_is_taken_over(rig):
     vm = taken_over(daemon, "guest")
 
     check(sorted(vm.status()["pids"]) == sorted([guest.pid, other.pid]), f"{vm.status()}")
-    do(other, "read")
+    do(other, "peek")
     guest.verify()
     vm.detach()
     guest.finish()
