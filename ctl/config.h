@@ -29,6 +29,7 @@ struct config {
 	int cpus[SHARDS_MAX];
 	uint32_t poll_us;
 	struct swapfile_config store; /* path: borrowed from argv */
+	bool is_encrypted;	      /* what is stored */
 	const char *socket_path;      /* as above */
 	bool is_foreground;
 	bool is_debug; /* the methods debug.* are there */

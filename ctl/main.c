@@ -94,6 +94,7 @@ static int start_engine(const struct config *config, struct engine **ret_engine)
 		.cpus = config->cpu_count > 0 ? config->cpus : NULL,
 		.poll_us = config->poll_us,
 		.store = config->store,
+		.is_encrypted = config->is_encrypted,
 	};
 	int rc = make_swap_dir(config);
 

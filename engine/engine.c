@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "engine/cipher.h"
 #include "engine/command.h"
 #include "engine/engine_priv.h"
 #include "io/slots.h"
@@ -97,6 +98,7 @@ static int make(const struct engine_config *config, struct engine **ret_engine)
 	if (!engine)
 		return -ENOMEM;
 	engine->shard_count = config->shard_count;
+	engine->is_encrypted = config->is_encrypted;
 	engine->spin_ns = config->poll_us * NS_PER_US;
 	engine->store.fd = -1;
 	(void)pthread_mutex_init(&engine->space_lock, NULL);
@@ -187,6 +189,16 @@ uint32_t engine_shard_count(const struct engine *engine)
 uint32_t engine_features(const struct engine *engine)
 {
 	return engine->features;
+}
+
+bool engine_encrypts_fast(void)
+{
+	return cipher_is_fast();
+}
+
+bool engine_is_encrypted(const struct engine *engine)
+{
+	return engine->is_encrypted;
 }
 
 uint64_t engine_store_bytes(const struct engine *engine)

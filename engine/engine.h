@@ -28,7 +28,12 @@ struct engine_config {
 	const int *cpus;      /* CPU of each shard, or NULL: not pinned */
 	uint32_t poll_us;     /* spin this long after activity before sleeping */
 	struct swapfile_config store;
+	bool is_encrypted; /* what the store gets to hold, with a key a VM (cipher.h) */
 };
+
+/* Whether the CPU has instructions for encryption: some GB/s. Any thread. */
+bool engine_encrypts_fast(void);
+bool engine_is_encrypted(const struct engine *engine);
 
 /* Opens the store and starts the shards. -errno. */
 int engine_start(const struct engine_config *config, struct engine **ret_engine);

@@ -28,6 +28,7 @@ struct engine {
 	uint64_t spin_ns;
 	/* No threads: waiting control calls run the shards' turns themselves (tests). */
 	bool is_stepped;
+	bool is_encrypted; /* what VMs store */
 	struct digest_secret secret;
 	struct swapfile store;
 	struct shared slot_map;

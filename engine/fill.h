@@ -5,6 +5,7 @@
  * never makes a fault wait for a buffer.
  *
  *   begin      SWAPPED → READING, read submitted
+ *   opening    of an encrypted VM: decrypted, what a fault waits for at once, the rest in steps
  *   read done  digests checked; wrong or failed: read again, page by page in the end;
  *              lost: POISONED
  *   copy       COPY, atomic; then READING → RESIDENT. In steps of FAULT_READ_PAGES, so that no
@@ -32,6 +33,7 @@ struct vm;
 enum fill_phase {
 	FILL_FREE,
 	FILL_READING,
+	FILL_OPENING, /* its content is there, encrypted */
 	FILL_COPYING,
 };
 
@@ -50,8 +52,9 @@ struct fill {
 	struct served *served; /* whose mapping is filled */
 	struct task *task;     /* bulk: to be told */
 	uint64_t first_page;
-	uint32_t count; /* pages */
-	uint32_t next;	/* first page not yet copied */
+	uint32_t count;	 /* pages */
+	uint32_t next;	 /* first page not yet copied */
+	uint32_t opened; /* pages decrypted, in FILL_OPENING */
 	uint32_t first_slot;
 	uint64_t read_ns; /* of the fault's message */
 	uint32_t replay;  /* id, 0: none */
@@ -65,7 +68,8 @@ struct fills {
 					top */
 	uint32_t fault_free;
 	uint32_t bulk_free;
-	uint32_t copying;
+	uint32_t copying; /* fills that have their content: FILL_OPENING, FILL_COPYING */
+	uint32_t opening;
 	uint32_t reading;
 	uint32_t faults; /* fills of FILL_FAULT */
 	uint8_t *memory;

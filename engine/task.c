@@ -64,6 +64,7 @@ void task_begin(struct shard *shard, struct command *command)
 	task->in_flight = 0;
 	task->punch_tries = 0;
 	task->has_read_alias = false;
+	task->is_sealing = false;
 	command->result = (struct dispatch_result){0};
 	shard->tasks_active++;
 	begin(shard, task);

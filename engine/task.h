@@ -52,10 +52,13 @@ struct task {
 	uint32_t punch_tries;
 	uint32_t punch_first; /* the pages in [punch_first, cursor) are being punched */
 	bool has_read_alias;
+	bool is_sealing; /* the run at next_run is being encrypted */
+	uint32_t sealed; /* pages of it so far */
 	uint8_t verdict[CHUNK_PAGES];
 	uint32_t slot[CHUNK_PAGES];	 /* of pages whose write is in flight */
 	uint16_t run_pages[CHUNK_PAGES]; /* length of the write that begins at this index of vector
 					  */
+	uint8_t run_seal[CHUNK_PAGES];	 /* and the buffer it goes through, when encrypted */
 	uint16_t vector_page[CHUNK_PAGES]; /* page in the chunk that a vector element holds */
 	uint64_t digest[CHUNK_PAGES];
 	struct iovec vector[CHUNK_PAGES]; /* of a write: from the index where its run begins */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/cipher.h"
 #include "engine/engine_priv.h"
 #include "io/guest.h"
 #include "queue/base/assert.h"
@@ -128,9 +129,27 @@ static int open_tables(struct vm *vm)
 	return page_table_open((uint64_t)vm->chunk_count * CHUNK_PAGES, &vm->table);
 }
 
+/* A cipher a shard, all with the VM's key. */
+static int open_ciphers(struct vm *vm)
+{
+	int error = cipher_key_make(&vm->key_memory);
+
+	for (uint32_t i = 0; i < vm->shard_count && !error; i++)
+		error = cipher_new(vm->key_memory.memory, &vm->shard[i].cipher);
+	return error;
+}
+
+static void close_ciphers(struct vm *vm)
+{
+	for (uint32_t i = 0; vm->shard && i < vm->shard_count; i++)
+		cipher_free(vm->shard[i].cipher);
+	cipher_key_forget(&vm->key_memory);
+}
+
 static void vm_destroy(struct vm *vm)
 {
 	page_table_close(&vm->table);
+	close_ciphers(vm);
 	for (uint32_t i = 0; i < vm->region_count; i++) {
 		if (vm->region[i].alias)
 			guest_alias_unmap(vm->region[i].alias, vm->region[i].size_bytes);
@@ -162,6 +181,8 @@ int vm_new(struct engine *engine, const struct vm_config *config, struct vm **re
 	error = regions_open(vm, config);
 	if (!error)
 		error = open_tables(vm);
+	if (!error && engine->is_encrypted)
+		error = open_ciphers(vm);
 	if (error) {
 		vm_destroy(vm);
 		return error;

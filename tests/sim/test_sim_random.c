@@ -26,6 +26,7 @@ static void choose_world(struct sim_config *config, uint64_t seed)
 	config->pages[1] = seed % 2 == 0 ? 300 + seed % 5 * CHUNK_PAGES : 0;
 	config->verify_clean = seed % 4 != 1;
 	config->trust_discard = seed % 16 == 5;
+	config->is_encrypted = seed / 2 % 2 == 1;
 	world->guest_rate = 2 + (uint32_t)(seed % 13);
 	world->delay = 1 + (uint32_t)(seed % 5);
 	world->features = SIM_FEATURES;
