@@ -111,7 +111,8 @@ uint64_t engine_release_space(struct engine *engine, uint64_t max_bytes);
 enum engine_event_kind {
 	ENGINE_PAGE_POISONED, /* its only copy could not be read back */
 	ENGINE_WRITE_ERROR,
-	ENGINE_READ_ERROR, /* retried */
+	ENGINE_READ_ERROR,   /* retried */
+	ENGINE_PAGE_CORRUPT, /* found by a scrub; it stays out, and is lost unless that heals */
 	ENGINE_PROCESS_FORKED,
 	ENGINE_RANGE_UNMAPPED,
 	ENGINE_RANGE_MOVED,
@@ -122,6 +123,7 @@ struct engine_event {
 	struct vm *vm;
 	uint32_t process; /* index */
 	uint64_t page;	  /* page index, or address for ranges */
+	uint64_t address; /* PAGE_CORRUPT: where the process has it; 0: nowhere */
 	int error;
 };
 

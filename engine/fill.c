@@ -225,6 +225,46 @@ bool fill_begin_bulk(struct shard *shard, struct task *task, struct served *serv
 	return true;
 }
 
+struct fill *fill_begin_scrub(struct shard *shard, struct task *task, uint64_t page, uint32_t count)
+{
+	struct fill *fill = take(&shard->fills, false);
+
+	shard_assert_owner(shard);
+	ASSERT(count > 0 && count <= BULK_READ_PAGES);
+	if (!fill)
+		return NULL;
+	*fill = (struct fill){
+		.kind = FILL_SCRUB,
+		.vm = task->vm,
+		.task = task,
+		.first_page = page,
+		.count = count,
+		.first_slot = page_slot_of(page_load(&task->vm->table, page)),
+		.buffer = fill->buffer,
+	};
+	submit_read(shard, fill);
+	return fill;
+}
+
+void fill_end_scrub(struct shard *shard, struct fill *fill)
+{
+	ASSERT(fill->phase == FILL_READ);
+	give_back(&shard->fills, fill);
+}
+
+static void scrub_is_read(struct shard *shard, struct fill *fill, int32_t result)
+{
+	struct stats_block *stats = shard_stats(shard, fill->vm);
+
+	fill->phase = FILL_READ;
+	if (result == (int32_t)(fill->count * PAGE_BYTES)) {
+		stats_add(stats, STAT_read_bytes, (uint64_t)result);
+		return;
+	}
+	fill->error = result < 0 ? result : -EIO;
+	stats_add(stats, STAT_io_errors, 1);
+}
+
 static void end(struct shard *shard, struct fill *fill, int error)
 {
 	ASSERT(fill->served->fills > 0);
@@ -373,6 +413,10 @@ void fill_read_done(struct shard *shard, uint32_t index, int32_t result)
 	ASSERT(index < FILLS_MAX);
 	ASSERT(fill->phase == FILL_READING);
 	shard->fills.reading--;
+	if (fill->kind == FILL_SCRUB) {
+		scrub_is_read(shard, fill, result);
+		return;
+	}
 	if (result != (int32_t)(fill->count * PAGE_BYTES)) {
 		read_failed(shard, fill, result < 0 ? result : -EIO);
 		return;

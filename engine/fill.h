@@ -35,12 +35,14 @@ enum fill_phase {
 	FILL_READING,
 	FILL_OPENING, /* its content is there, encrypted */
 	FILL_COPYING,
+	FILL_READ, /* FILL_SCRUB: its content is there */
 };
 
 enum fill_kind {
 	FILL_FAULT,  /* a fault waits for it */
 	FILL_REPLAY, /* read ahead along a replay; becomes FILL_FAULT when a fault comes for it */
 	FILL_BULK,
+	FILL_SCRUB, /* bulk; no page is moved */
 };
 
 struct fill {
@@ -54,7 +56,8 @@ struct fill {
 	uint64_t first_page;
 	uint32_t count;	 /* pages */
 	uint32_t next;	 /* first page not yet copied */
-	uint32_t opened; /* pages decrypted, in FILL_OPENING */
+	uint32_t opened; /* pages decrypted, in FILL_OPENING; checked, in FILL_READ */
+	int error;	 /* FILL_READ: nothing could be read */
 	uint32_t first_slot;
 	uint64_t read_ns; /* of the fault's message */
 	uint32_t replay;  /* id, 0: none */
@@ -97,6 +100,17 @@ bool fill_begin_replay(struct shard *shard, struct served *served, const struct 
  * was one; then *@ret_run is the page on its replay. Owner thread.
  */
 bool fill_claim(struct shard *shard, const struct fault *fault, struct replay_run *ret_run);
+/*
+ * Reads @count pages' slots, which follow each other, and leaves the pages alone. NULL when no
+ * buffer is free. The task ends it once it is read. Owner thread.
+ */
+struct fill *fill_begin_scrub(
+	struct shard *shard, struct task *task, uint64_t page, uint32_t count);
+static inline bool fill_is_read(const struct fill *fill)
+{
+	return fill->phase == FILL_READ;
+}
+void fill_end_scrub(struct shard *shard, struct fill *fill);
 /* The read of fill @index ended with @result. Owner thread. */
 void fill_read_done(struct shard *shard, uint32_t index, int32_t result);
 /* Copies a step of every fill that has its content. True when there were any. Owner thread. */

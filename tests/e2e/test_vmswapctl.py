@@ -163,8 +163,8 @@ class TheCommandLine(Case):
 
     def test_the_table_holds_the_verbs_that_were_promised(self):
         self.assertEqual(sorted(help_verbs()), sorted(
-            "attach add remove detach list status enable trim swap-out disable wait jobs cancel "
-            "events top record-start record-stop shutdown ping help version".split()))
+            "attach add remove detach list status enable trim swap-out disable scrub wait jobs "
+            "cancel events top record-start record-stop shutdown ping help version".split()))
 
     def test_the_man_page_lists_the_same_verbs(self):
         section = man_text().split(".SH VERBS")[1].split(".SH EXIT STATUS")[0]
