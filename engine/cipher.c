@@ -26,7 +26,8 @@ bool cipher_is_fast(void)
 	return __builtin_cpu_supports("aes");
 }
 
-void cipher_key_protect(const struct shared *key)
+/* Keeps it in RAM and out of core dumps, as far as the system lets us. */
+static void protect(const struct shared *key)
 {
 	/* Refused without the right: the daemon as a whole is not dumpable either. */
 	(void)mlock(key->memory, key->size_bytes);
@@ -41,7 +42,7 @@ int cipher_key_make(struct shared *ret_key)
 
 	if (error)
 		return error;
-	cipher_key_protect(&key);
+	protect(&key);
 	got = errno_of(getrandom(key.memory, CIPHER_KEY_BYTES, 0));
 	if (got != CIPHER_KEY_BYTES) {
 		shared_close(&key);
@@ -49,6 +50,15 @@ int cipher_key_make(struct shared *ret_key)
 	}
 	*ret_key = key;
 	return 0;
+}
+
+int cipher_key_adopt(int fd, struct shared *ret_key)
+{
+	const int error = shared_adopt(fd, CIPHER_KEY_BYTES, ret_key);
+
+	if (!error)
+		protect(ret_key);
+	return error;
 }
 
 void cipher_key_forget(struct shared *key)

@@ -36,8 +36,8 @@ bool cipher_is_fast(void);
 
 /* A new random key. -errno. Set-up threads. */
 int cipher_key_make(struct shared *ret_key);
-/* Of a key that was mapped: keeps it in RAM and out of core dumps, as far as the system lets us. */
-void cipher_key_protect(const struct shared *key);
+/* A predecessor's; @fd is dup'ed. -errno. Set-up threads. */
+int cipher_key_adopt(int fd, struct shared *ret_key);
 /* Wipes it for all who map it, and unmaps it. A zeroed struct is fine. */
 void cipher_key_forget(struct shared *key);
 

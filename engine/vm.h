@@ -83,6 +83,7 @@ struct vm {
 	struct vm_shard *shard;	   /* one a shard */
 	struct page_table table;   /* words: owner shards only */
 	struct shared key_memory;  /* of the ciphers; zeroed when not encrypted */
+	struct shared header;	   /* struct vm_header, for a successor */
 
 	/* the VM's control thread only */
 	struct vm_process process[PROCESSES_MAX];
