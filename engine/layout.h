@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What lies in shared memory for a successor process: tables, slot map, and these headers that say
- * what they are. LAYOUT_VERSION changes whenever a word, a digest, a summary, the slot map or a
- * header means something else; a successor refuses another's layout.
+ * What one worker leaves in shared memory and the next one finds. LAYOUT_VERSION changes with
+ * anything that an older or newer vmswapd would misread: a word, a digest, a summary, the slot map,
+ * a header, the ledger of VMs, names of kept descriptors, messages of ctl/supervisor/handover.h.
+ * A successor refuses another's layout, and so does an upgrade.
  */
 #ifndef VMSWAP_ENGINE_LAYOUT_H
 #define VMSWAP_ENGINE_LAYOUT_H
