@@ -61,6 +61,7 @@ static int start_engine(const struct config *config, struct keeper *keeper,
 		.cpus = config->cpu_count > 0 ? config->cpus : NULL,
 		.poll_us = config->poll_us,
 		.store = config->store,
+		.is_encrypted = config->is_encrypted,
 	};
 	const bool is_successor = ledger_find_engine(keeper, parts);
 	int rc = make_swap_dir(config);

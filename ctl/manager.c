@@ -286,7 +286,7 @@ void manager_remove_record(struct manager *manager, struct record *record)
 
 bool manager_is_listed(const struct job *job)
 {
-	return job->command <= COMMAND_DISABLE;
+	return job->command <= COMMAND_DISABLE || job->command == COMMAND_SCRUB;
 }
 
 struct job *manager_find_job(struct manager *manager, uint64_t id)

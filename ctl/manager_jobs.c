@@ -86,7 +86,9 @@ void manager_start(struct manager *manager, struct record *record, struct job *j
 	}
 	cancel_next(manager, record);
 	record->next = job;
-	abort_running(record);
+	/* A scrub can wait; everything else cannot wait for one, nor for what it aborts. */
+	if (job->command != COMMAND_SCRUB)
+		abort_running(record);
 }
 
 bool manager_cancel(struct manager *manager, struct job *job)
@@ -109,6 +111,10 @@ static const char *busy_with(const struct record *record, enum command command)
 
 	if (record->phase == RECORD_LEAVING || (last && last->command == COMMAND_DETACH))
 		return "detach";
+	if (command == COMMAND_SCRUB)
+		return record->next && record->next->command != COMMAND_SCRUB
+			       ? command_name(record->next->command)
+			       : NULL;
 	if (!last || command == COMMAND_DISABLE || command == COMMAND_DETACH ||
 		command == COMMAND_ADD || command == COMMAND_REMOVE)
 		return NULL;
@@ -124,6 +130,8 @@ enum verdict manager_verdict(
 	*ret_what = busy_with(record, command);
 	if (*ret_what)
 		return VERDICT_ILLEGAL;
+	if (command == COMMAND_SCRUB && last && last->command == COMMAND_SCRUB)
+		return VERDICT_JOIN;
 	/* A disable that waits behind what it aborts is the one to join, and no other is. */
 	if (command == COMMAND_DISABLE && last && last->command == COMMAND_DISABLE)
 		return VERDICT_JOIN;
@@ -315,11 +323,13 @@ static void take_long(struct manager *manager, struct record *record, struct job
 
 	record->running = NULL;
 	record->next = NULL;
-	record_take_result(record, job);
+	if (job->command != COMMAND_SCRUB)
+		record_take_result(record, job);
 	publish_mappers(manager, job);
 	set_state(manager, record, state);
 	end_job(manager, record, job);
-	manager_answer_state(manager, record); /* failed again is a change nobody saw */
+	if (job->command != COMMAND_SCRUB)
+		manager_answer_state(manager, record); /* failed again is a change nobody saw */
 	if (next)
 		submit(manager, record, next);
 }
