@@ -28,7 +28,7 @@ class Action:
 def say_no(world, error):
     """The words of a refusal that may be; raises for any other."""
     if error.code in NO or (error.code == vmswap_rpc.FAILED and
-                            (world.kind in ("tiny", "full") or world.crashes or world.may_fail)):
+                            (world.is_scarce or world.crashes or world.may_fail)):
         return f"no: {error.message}"
     raise Failure(f"{error} {error.data}\n{world.daemon.tail()}") from error
 
@@ -208,7 +208,7 @@ def die(world, member, rng):
 
 
 def hostile(world, _member, rng):
-    count = rng.choice((20, 60, 150))
+    count = rng.choice((50, 150, 500))
     ways = world.crowd.come(world.daemon.socket, rng, count)
     return f"{ways}, ping {world.daemon.ping() * 1000:.0f} ms"
 

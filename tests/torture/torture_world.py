@@ -14,7 +14,10 @@ from torture_hostile import Crowd
 from vmswap_e2e import MIB, PAGE, Skip, check
 from vmswap_rpc import RpcError
 
-STORES = ("folder", "folder", "tiny", "full", "device")
+# folder and device have room for all; tiny has not; of full and errors others take the space now and
+# then: the write of a file fails with ENOSPC, that of a device with EIO.
+STORES = ("folder", "folder", "tiny", "full", "device", "errors")
+SCARCE = ("tiny", "full", "errors")
 ROUNDS = (3, 4, 5, 6)
 ACTIONS_A_ROUND = (2, 3, 4, 5, 6)
 # Until no job runs any more.
@@ -43,10 +46,12 @@ class World:
         self.may_fail = False
         # Drawn in any case, so that a world is the same whatever is left out.
         self.kind = self.rng.choice(STORES)
+        self.is_scarce = self.kind in SCARCE
         self.shards = self.rng.choice((1, 2, 3))
         self.rounds = self.rng.choice(ROUNDS)
         self.guests = self.rng.choice((1, 2, 2, 3))
         self.has_qemu = self.rng.random() < 0.4
+        self.loses_disk = self.rng.random() < 0.6
 
     # The store ------------------------------------------------------------------------------------
 
@@ -56,7 +61,9 @@ class World:
         if self.kind == "full":
             return ["--swap-dir", self.small_filesystem()]
         if self.kind == "device":
-            return ["--swap-device", self.loop_device()]
+            return ["--swap-device", self.loop_device(self.rig.folder)]
+        if self.kind == "errors":
+            return ["--swap-device", self.loop_device(self.small_filesystem())]
         return ["--swap-limit", "2G"]
 
     def run(self, *argv):
@@ -65,8 +72,9 @@ class World:
             raise Skip(f"{argv[0]}: {done.stderr.strip()}")
         return done.stdout.strip()
 
-    def image(self, mib):
-        path = os.path.join(self.rig.folder, "image")
+    @staticmethod
+    def sparse_file(folder, mib):
+        path = os.path.join(folder, "image")
         with open(path, "wb") as file:
             file.truncate(mib * MIB)
         return path
@@ -74,20 +82,21 @@ class World:
     def small_filesystem(self):
         self.folder = os.path.join(self.rig.folder, "small")
         os.mkdir(self.folder)
-        image = self.image(FILE_SYSTEM_MIB)
+        image = self.sparse_file(self.rig.folder, FILE_SYSTEM_MIB)
         self.run("mkfs.ext4", "-q", "-m", "0", image)
         self.run("mount", "-o", "loop", image, self.folder)
         self.rig.on_end(lambda: subprocess.run(["umount", self.folder], check=True))
         return self.folder
 
-    def loop_device(self):
-        device = self.run("losetup", "--find", "--show", "--direct-io=on", self.image(DEVICE_MIB))
+    def loop_device(self, folder):
+        self.disk = self.sparse_file(folder, DEVICE_MIB)
+        device = self.run("losetup", "--find", "--show", "--direct-io=on", self.disk)
         self.rig.on_end(lambda: subprocess.run(["losetup", "--detach", device], check=True))
         return device
 
     def fill_disk(self, left_mib):
         """Somebody else takes the space; False when it is taken or this store has none to take."""
-        if self.kind != "full" or self.filler:
+        if self.kind not in ("full", "errors") or self.filler:
             return False
         self.filler = os.path.join(self.folder, "filler")
         room = shutil.disk_usage(self.folder).free - left_mib * MIB
@@ -164,7 +173,7 @@ class World:
 
     def check_jobs(self, jobs):
         """Nothing fails but where space is short, or something died in the middle of it."""
-        if self.kind in ("tiny", "full") or self.crashes or self.may_fail:
+        if self.is_scarce or self.crashes or self.may_fail:
             return
         failed = [job for job in jobs if job["state"] == "failed"]
         check(not failed, f"failed without a reason: {failed}\n{self.daemon.tail()}")
@@ -204,8 +213,28 @@ class World:
             check(used <= pages * PAGE, f"{used} bytes in use for {pages} pages, {out} out")
         self.crashes = 0
 
+    def lose_disk(self):
+        """What is out is lost: who touches it dies of it (SIGBUS), and nobody sees anything else."""
+        for member in self.members:
+            ACTIONS["cycle"].run(self, member, self.rng)
+        os.truncate(self.disk, 0)
+        time.sleep(1)
+        for member in self.members:
+            bad = [line for line in member.console.lines if line.startswith("BAD page")]
+            check(not bad, f"{member}: {bad[:3]}")
+            ended = member.console.process.poll()
+            self.log(f"the disk of {member} is gone: {'lives' if ended is None else ended}")
+            member.kill()
+        self.daemon.check_idle()
+        self.daemon.stop()
+        self.log(f"world {self.number} has ended well, its disk lost")
+
     def end(self):
         """Everybody leaves; nothing is left of them."""
+        if self.kind == "device" and self.loses_disk and (
+                self.options.no_qemu or not self.has_qemu):
+            self.lose_disk()
+            return
         self.free_disk()
         for member in self.members:
             if member.helper:
