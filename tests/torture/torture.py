@@ -3,8 +3,8 @@
 """Tortures a real daemon with real guests that verify their memory (tests/torture/README.md).
 
 Everything is drawn from one seed: the same seed makes the same worlds, with the same guests and the
-same actions in the same order; what overlaps with what is the machine's. A failure says the seed and
-the number of the world, and --seed S --world N plays that world alone.
+same actions in the same order; what overlaps with what is the machine's. A failure says the seed
+and the number of the world, and --seed S --world N plays that world alone.
 """
 import argparse
 import os
@@ -17,7 +17,7 @@ import traceback
 import vmswap_e2e
 from torture_actions import ACTIONS
 from torture_guests import Bounds
-from torture_world import World
+from torture_world import PLANTS, World
 from vmswap_e2e import Daemon, Skip
 
 # Of a guest's thread, seconds, on a machine that does other things as well.
@@ -70,6 +70,8 @@ class Options:
                             f"of {', '.join(ACTIONS)}")
         parser.add_argument("--without", default="", help="actions, with commas: leave out these")
         parser.add_argument("--no-qemu", action="store_true", help="no QEMU guests")
+        parser.add_argument("--plant", choices=sorted(PLANTS),
+                            help="a fault that must be found: success is to find it")
         parser.add_argument("--verbose", action="store_true", help="print each event")
         parser.add_argument("--log", default=os.path.join(vmswap_e2e.TOP, "build", "torture"),
                             help="folder of the logs (build/torture)")
@@ -80,6 +82,7 @@ class Options:
         self.only = set(chosen.only.split(",")) if chosen.only else set(ACTIONS)
         self.only -= set(chosen.without.split(","))
         self.no_qemu = chosen.no_qemu
+        self.plant = chosen.plant
         self.bounds = Bounds(STALL_S, CRASH_S)
         self.log = Log(chosen.log, self.seed, chosen.verbose)
         for name in (self.only | set(filter(None, chosen.without.split(",")))) - set(ACTIONS):
@@ -140,6 +143,10 @@ def main():
     begin = time.monotonic()
     print(f"torture: seed {options.seed}, events in {log.path}", flush=True)
     number = options.world or 0
+    if options.plant:
+        found = not run_world(number, options, begin + options.seconds)
+        print(f"torture: the planted {options.plant} was {'found' if found else 'NOT FOUND'}")
+        sys.exit(0 if found else 1)
     while True:
         if not run_world(number, options, begin + options.seconds):
             print(f"torture: FAILED in world {number}; again with:\n"

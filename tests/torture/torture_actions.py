@@ -183,7 +183,7 @@ def remove(world, member, rng):
 
 
 def stop(_world, member, rng):
-    pause(member, rng.uniform(0.01, 0.4))
+    pause(member.pid, rng.uniform(0.01, 0.4))
     return "stopped and continued"
 
 
@@ -214,9 +214,12 @@ def hostile(world, _member, rng):
 
 
 def crash(world, _member, rng):
+    delay = rng.choice((0, 0.001, 0.01, 0.05, 0.3))
+    if world.daemon.is_spared():
+        return "spared: too many deaths"
     world.crashes += 1
-    world.threads.append(world.daemon.kill_worker_in(rng.choice((0, 0.001, 0.01, 0.05, 0.3))))
-    return "the worker is killed"
+    world.threads.append(world.daemon.kill_worker_in(delay))
+    return f"the worker is killed {delay} s later"
 
 
 def upgrade(world, _member, _rng):
@@ -267,7 +270,7 @@ ACTIONS = {
     "fill": Action(3, fill),
     "free": Action(3, free),
     "status": Action(3, status),
-    "crash": Action(14, crash, "has_worker"),
+    "crash": Action(14, crash, "can_recover"),
     "upgrade": Action(4, upgrade, "can_upgrade"),
     "recover": Action(4, recover, "can_recover"),
 }

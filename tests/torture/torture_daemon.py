@@ -15,6 +15,9 @@ from vmswap_rpc import Rpc, RpcError
 PING_S = 2
 # Until a new worker answers, after the old one was killed.
 RESTART_S = 20
+# The supervisor gives up after five deaths in 30 s (ctl/supervisor).
+DEATHS_MAX = 4
+DEATHS_S = 32
 
 
 class Lost(Exception):
@@ -41,8 +44,10 @@ class TortureDaemon(vmswap_e2e.Daemon):
         rig.keep(self)
         self.idle_threads = self.threads_count()
         self.has_worker = self.worker_pid() != self.pid
+        # One that takes VMs back from their VMMs takes them over from its predecessor, too.
         self.can_recover = self.has_worker and does_help_say("vmswapd", "--recover")
-        self.can_upgrade = self.has_worker and does_help_say("vmswapctl", "upgrade")
+        self.can_upgrade = self.can_recover and does_help_say("vmswapctl", "upgrade")
+        self.deaths = []
         self.idle_fds = self.open_fds()
 
     def worker_pid(self):
@@ -50,7 +55,7 @@ class TortureDaemon(vmswap_e2e.Daemon):
         return self.call("daemon.status").get("worker_pid", self.pid)
 
     def open_fds(self):
-        """Of worker and supervisor; what is asked for while the constructor runs is not known yet."""
+        """Of the worker, which is not known yet while the base's constructor runs."""
         if not hasattr(self, "has_worker"):
             return super().open_fds()
         own, self.pid = self.pid, self.worker_pid()
@@ -108,6 +113,15 @@ class TortureDaemon(vmswap_e2e.Daemon):
         took = time.monotonic() - begin
         check(took < (RESTART_S if self.has_worker else PING_S), f"a ping took {took:.1f} s")
         return took
+
+    def is_spared(self):
+        """One death more and the supervisor would call it a crash loop; else it is counted."""
+        now = time.monotonic()
+        self.deaths = [death for death in self.deaths if now - death < DEATHS_S]
+        if len(self.deaths) >= DEATHS_MAX:
+            return True
+        self.deaths.append(now)
+        return False
 
     def kill_worker_in(self, seconds):
         """From another thread, so that it hits whatever goes on. Returns the thread."""

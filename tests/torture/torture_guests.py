@@ -156,11 +156,11 @@ def new_guest(rig, number, rng, kind):
     return ProcessGuest(rig, number, process_options(rng))
 
 
-def pause(member, seconds):
-    """The whole VMM is stopped."""
-    os.kill(member.pid, signal.SIGSTOP)
+def pause(pid, seconds):
+    """The whole process is stopped."""
+    os.kill(pid, signal.SIGSTOP)
     time.sleep(seconds)
-    os.kill(member.pid, signal.SIGCONT)
+    os.kill(pid, signal.SIGCONT)
 
 
 def resize_balloon(member, mib):

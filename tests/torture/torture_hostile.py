@@ -36,7 +36,8 @@ def half_message(connection, rng):
 
 
 def long_line(connection, rng):
-    send(connection, b'{"jsonrpc":"2.0","id":"' + b"x" * (MIB - 100) + b'","method":"daemon.ping"}\n')
+    send(connection, b'{"jsonrpc":"2.0","id":"' + b"x" * (MIB - 100) +
+         b'","method":"daemon.ping"}\n')
     if rng.random() < 0.5:
         send(connection, b"y" * (MIB + 5000))
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A world: one daemon on one kind of store, some guests, some rounds. All of it follows from the
 seed and the world's number."""
+import mmap
 import os
 import random
 import shutil
@@ -9,13 +10,13 @@ import time
 
 from torture_actions import ACTIONS, names_of
 from torture_daemon import TortureDaemon
-from torture_guests import new_guest
+from torture_guests import new_guest, pause
 from torture_hostile import Crowd
-from vmswap_e2e import MIB, PAGE, Skip, check
+from vmswap_e2e import MIB, PAGE, Skip, check, largest_shared_mapping
 from vmswap_rpc import RpcError
 
-# folder and device have room for all; tiny has not; of full and errors others take the space now and
-# then: the write of a file fails with ENOSPC, that of a device with EIO.
+# folder and device have room for all; tiny has not; of full and errors others take the space now
+# and then: the write of a file fails with ENOSPC, that of a device with EIO.
 STORES = ("folder", "folder", "tiny", "full", "device", "errors")
 SCARCE = ("tiny", "full", "errors")
 ROUNDS = (3, 4, 5, 6)
@@ -24,6 +25,23 @@ ACTIONS_A_ROUND = (2, 3, 4, 5, 6)
 SETTLE_S = 90
 FILE_SYSTEM_MIB = 400
 DEVICE_MIB = 640
+
+
+def plant_damage(_world, member):
+    """Somebody else writes into the guest's memory."""
+    with open(largest_shared_mapping(member.pid), "r+b") as file, \
+            mmap.mmap(file.fileno(), MIB) as memory:
+        memory[5 * PAGE:6 * PAGE] = b"x" * PAGE
+
+
+def plant_stall(world, member):
+    """Who serves the faults stands still, while the guest meets what is out."""
+    ACTIONS["cycle"].run(world, member, world.rng)
+    pause(world.daemon.worker_pid(), 4)
+
+
+# What the checks must find, to be checks.
+PLANTS = {"damage": plant_damage, "stall": plant_stall}
 
 
 class World:
@@ -117,13 +135,15 @@ class World:
     # Life -----------------------------------------------------------------------------------------
 
     def begin(self):
-        self.log(f"world {self.number}: store {self.kind}, {self.shards} shards, {self.guests} guests"
-                 f"{', one of them QEMU' if self.has_qemu else ''}, {self.rounds} rounds")
+        qemu = ", one of them QEMU" if self.has_qemu else ""
+        self.log(f"world {self.number}: store {self.kind}, {self.shards} shards, "
+                 f"{self.guests} guests{qemu}, {self.rounds} rounds")
         self.daemon = TortureDaemon(self.rig, self.store_args(), self.shards, self.number)
         for index in range(self.guests):
             is_qemu = index == 0 and self.has_qemu and not self.options.no_qemu
             member = self.add_guest("qemu" if is_qemu else "process")
-            self.log(f"attach {member}: {ACTIONS['attach'].run(self, member, self.rng)}")
+            if self.options.wants("attach", self.daemon):
+                self.log(f"attach {member}: {ACTIONS['attach'].run(self, member, self.rng)}")
 
     def add_guest(self, kind):
         number = self.born
@@ -150,7 +170,11 @@ class World:
             self.log(f"round {self.round}: {name} {member}: {said} "
                      f"({time.monotonic() - begin:.2f} s)")
         self.settle()
-        self.check(rng.random() < 0.25)
+        is_thorough = rng.random() < 0.25
+        if self.options.plant:
+            PLANTS[self.options.plant](self, self.members[0])
+            is_thorough = True
+        self.check(is_thorough)
         self.round += 1
 
     def settle(self):
@@ -214,7 +238,7 @@ class World:
         self.crashes = 0
 
     def lose_disk(self):
-        """What is out is lost: who touches it dies of it (SIGBUS), and nobody sees anything else."""
+        """What is out is lost: who touches it dies of it (SIGBUS), nobody sees anything else."""
         for member in self.members:
             ACTIONS["cycle"].run(self, member, self.rng)
         os.truncate(self.disk, 0)
