@@ -18,6 +18,8 @@ RESTART_S = 20
 # The supervisor gives up after five deaths in 30 s (ctl/supervisor).
 DEATHS_MAX = 4
 DEATHS_S = 32
+# Descriptors that a successor has besides those of the first worker.
+HANDED_OVER_MAX = 4
 
 
 class Lost(Exception):
@@ -42,27 +44,24 @@ class TortureDaemon(vmswap_e2e.Daemon):
         self.lost = 0
         super().__init__(rig.folder, shards, self.args, f"vmswapd{number}")
         rig.keep(self)
-        self.idle_threads = self.threads_count()
-        self.has_worker = self.worker_pid() != self.pid
+        self.has_worker = self.worker_pid() != self.process.pid
         # One that takes VMs back from their VMMs takes them over from its predecessor, too.
         self.can_recover = self.has_worker and does_help_say("vmswapd", "--recover")
         self.can_upgrade = self.can_recover and does_help_say("vmswapctl", "upgrade")
         self.deaths = []
+        self.first_worker = self.worker_pid()
+        self.idle_threads = self.threads_count()
         self.idle_fds = self.open_fds()
 
     def worker_pid(self):
         """Of the process that does the work: the daemon itself while there is no supervisor."""
-        return self.call("daemon.status").get("worker_pid", self.pid)
+        return self.ask("daemon.status").get("worker_pid", self.process.pid)
 
     def open_fds(self):
-        """Of the worker, which is not known yet while the base's constructor runs."""
-        if not hasattr(self, "has_worker"):
-            return super().open_fds()
-        own, self.pid = self.pid, self.worker_pid()
-        try:
-            return super().open_fds()
-        finally:
-            self.pid = own
+        """Of the worker of this moment."""
+        if hasattr(self, "has_worker"):
+            self.pid = self.worker_pid()
+        return super().open_fds()
 
     def threads_count(self):
         """But for the kernel's own, which do what io_uring cannot do at once and come and go."""
@@ -147,14 +146,14 @@ class TortureDaemon(vmswap_e2e.Daemon):
     def kill_all_and_recover(self):
         """The supervisor and its worker die; a new daemon takes over from the VMMs."""
         worker = self.worker_pid()
-        for pid in (self.pid, worker):
+        for pid in (self.process.pid, worker):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
         self.process.wait(10)
         self.reader.join(10)
-        self.__class__.start_again(self)
+        self.start_again()
 
     def start_again(self):
         """Console's constructor, with --recover."""
@@ -170,6 +169,9 @@ class TortureDaemon(vmswap_e2e.Daemon):
 
     def check_idle(self):
         """Nothing is attached, and nothing of what was is left: slot, descriptor, thread."""
+        if self.worker_pid() != self.first_worker:
+            # It was handed what its predecessors opened, whatever their number.
+            self.idle_fds += ["handed over"] * HANDED_OVER_MAX
         super().check_idle()
         wait_until(lambda: self.threads_count() <= self.idle_threads,
                    lambda: f"{self.threads_count()} threads, {self.idle_threads} at first", 10)
