@@ -31,7 +31,8 @@ struct config {
 	struct swapfile_config store; /* path: borrowed from argv */
 	const char *socket_path;      /* as above */
 	bool is_foreground;
-	bool is_debug; /* the methods debug.* are there */
+	uint32_t disabled_features; /* bits of io/feature.h */
+	bool is_debug;		    /* the methods debug.* are there */
 	enum log_level log_level;
 };
 

@@ -20,6 +20,7 @@
 #include "ctl/notify.h"
 #include "ctl/problem.h"
 #include "engine/engine.h"
+#include "io/feature.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
 
@@ -148,6 +149,7 @@ static int run(const struct config *config, int ready_fd)
 
 	harden();
 	stay_in_memory();
+	feature_disable(config->disabled_features);
 	rc = start_engine(config, &engine);
 	if (rc == 0)
 		rc = open_manager(config, engine, &manager);

@@ -8,7 +8,7 @@
 #include "ctl/methods_priv.h"
 #include "ctl/params.h"
 #include "engine/engine.h"
-#include "io/uffd.h"
+#include "io/feature.h"
 #include "queue/base/assert.h"
 #include "queue/base/clock.h"
 
@@ -21,21 +21,13 @@ void methods_daemon_ping(struct manager *manager, struct call *call)
 
 static json_t *features_json(uint32_t features)
 {
-	static const struct {
-		uint32_t bit;
-		const char *name;
-	} names[] = {
-		{UFFD_WP, "wp"},
-		{UFFD_WP_ASYNC_MARK, "wp-async"},
-		{UFFD_CAN_POISON, "poison"},
-		{UFFD_EVENTS, "events"},
-		{UFFD_EVENT_DISCARD, "event-discard"},
-	};
 	json_t *list = json_pack("[s, s]", "missing", "minor"); /* required, so always there */
+	const char *name;
+	uint32_t bit;
 
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (features & names[i].bit)
-			(void)json_array_append_new(list, json_string(names[i].name));
+	for (uint32_t i = 0; (name = feature_name(i, &bit)) != NULL; i++) {
+		if (features & bit)
+			(void)json_array_append_new(list, json_string(name));
 	}
 	return list;
 }
