@@ -67,6 +67,8 @@ static int make_parts(struct engine *engine, const struct engine_config *config)
 		error = make_events(engine);
 	if (!error)
 		error = make_shards(engine, config);
+	if (!error)
+		error = replies_lend(&engine->replies, &engine->reply);
 	return error;
 }
 
@@ -81,6 +83,7 @@ static void destroy(struct engine *engine)
 	cmdq_free(engine->cmdq);
 	shared_close(&engine->slot_map);
 	swapfile_close(&engine->store);
+	replies_take_back(&engine->replies, engine->reply);
 	replies_destroy(&engine->replies);
 	(void)pthread_mutex_destroy(&engine->space_lock);
 	free(engine);
@@ -139,13 +142,14 @@ static void step_all(struct engine *engine)
 static void stop_shards(struct engine *engine, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		struct command command = {.magic = COMMAND_MAGIC, .kind = COMMAND_STOP};
+		struct command command = {
+			.magic = COMMAND_MAGIC,
+			.kind = COMMAND_STOP,
+			.reply = engine->reply,
+		};
 
-		if (replies_lend(&engine->replies, &command.reply))
-			abort(); /* without memory the threads cannot be told to end */
 		engine_call(engine, i, &command);
 		(void)pthread_join(engine->shard[i].thread, NULL);
-		replies_take_back(&engine->replies, command.reply);
 	}
 }
 
@@ -160,6 +164,8 @@ int engine_start(const struct engine_config *config, struct engine **ret_engine)
 		struct shard *shard = &engine->shard[i];
 
 		error = -pthread_create(&shard->thread, NULL, shard_run, shard);
+		if (!error)
+			error = shard_await_begin(shard);
 		if (error) {
 			stop_shards(engine, i);
 			destroy(engine);
@@ -251,12 +257,12 @@ void engine_call(struct engine *engine, uint32_t shard, struct command *command)
 	ASSERT(answer == command);
 }
 
-static uint64_t release_one(struct engine *engine, uint32_t shard, struct cmdq *reply)
+static uint64_t release_one(struct engine *engine, uint32_t shard)
 {
 	struct command command = {
 		.magic = COMMAND_MAGIC,
 		.kind = COMMAND_SPACE,
-		.reply = reply,
+		.reply = engine->reply,
 	};
 
 	engine_call(engine, shard, &command);
@@ -268,19 +274,17 @@ uint64_t engine_release_space(struct engine *engine, uint64_t max_bytes)
 {
 	uint64_t released = 0;
 	uint64_t round = 1;
-	struct cmdq *reply;
 
-	if (engine->store.is_preallocated || replies_lend(&engine->replies, &reply))
+	if (engine->store.is_preallocated)
 		return 0;
 	(void)pthread_mutex_lock(&engine->space_lock);
 	while (released < max_bytes && round > 0) {
 		round = 0;
 		for (uint32_t i = 0; i < engine->shard_count && released + round < max_bytes; i++)
-			round += release_one(engine, i, reply);
+			round += release_one(engine, i);
 		released += round;
 	}
 	(void)pthread_mutex_unlock(&engine->space_lock);
-	replies_take_back(&engine->replies, reply);
 	return released;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/command.h"
 #include "engine/engine_priv.h"
 #include "io/guest.h"
 #include "queue/base/assert.h"
@@ -114,6 +115,18 @@ static void *allocate_lines(size_t count, size_t size)
 	return memory;
 }
 
+/* What vm_dispatch() and its like need. */
+static int open_commands(struct vm *vm)
+{
+	const size_t count = (size_t)vm->shard_count * DISPATCH_IN_FLIGHT;
+
+	vm->command = calloc(count, sizeof(*vm->command));
+	vm->free_command = calloc(count, sizeof(*vm->free_command));
+	if (!vm->command || !vm->free_command)
+		return -ENOMEM;
+	return replies_lend(&vm->engine->replies, &vm->reply);
+}
+
 static int open_tables(struct vm *vm)
 {
 	const uint32_t stripes = vm->shard_count > 1 ? STRIPES_PER_SHARD * vm->shard_count : 1;
@@ -136,6 +149,9 @@ static void vm_destroy(struct vm *vm)
 			guest_alias_unmap(vm->region[i].alias, vm->region[i].size_bytes);
 		close_fd(vm->region[i].memfd);
 	}
+	replies_take_back(&vm->engine->replies, vm->reply);
+	free(vm->free_command);
+	free(vm->command);
 	free(vm->stats);
 	free(vm->shard);
 	free(vm);
@@ -162,6 +178,8 @@ int vm_new(struct engine *engine, const struct vm_config *config, struct vm **re
 	error = regions_open(vm, config);
 	if (!error)
 		error = open_tables(vm);
+	if (!error)
+		error = open_commands(vm);
 	if (error) {
 		vm_destroy(vm);
 		return error;

@@ -21,6 +21,8 @@
 #include "engine/spans.h"
 #include "engine/stats.h"
 
+struct cmdq;
+struct command;
 struct engine;
 struct recorder;
 struct recorders;
@@ -85,6 +87,11 @@ struct vm {
 	struct vm_process process[PROCESSES_MAX];
 	uint32_t process_count;
 	struct recorders *recorders; /* NULL: not recorded */
+	/* For what is asked of the shards; made with the VM, so that nothing asked can lack memory.
+	 */
+	struct cmdq *reply;
+	struct command *command; /* DISPATCH_IN_FLIGHT a shard */
+	uint32_t *free_command;	 /* stacks of indices of command, one a shard */
 
 	/* any thread, atomics */
 	_Atomic uint32_t dwell_ms;
