@@ -110,6 +110,16 @@ static int start_engine(const struct config *config, struct engine **ret_engine)
 	return rc;
 }
 
+static void warn_of_slow_io(int refusal)
+{
+	if (refusal == 0)
+		return;
+	log_warning(
+		"no io_uring (%s%s): threads do the disk I/O, and swapped pages come back slower",
+		refusal == -EOPNOTSUPP ? "--disable-feature" : strerror(-refusal),
+		refusal == -EPERM ? "; see sysctl kernel.io_uring_disabled" : "");
+}
+
 static int open_manager(
 	const struct config *config, struct engine *engine, struct manager **ret_manager)
 {
@@ -153,6 +163,8 @@ static int run(const struct config *config, int ready_fd)
 	rc = start_engine(config, &engine);
 	if (rc == 0)
 		rc = open_manager(config, engine, &manager);
+	if (rc == 0)
+		warn_of_slow_io(engine_io_refusal(engine));
 	if (rc < 0) {
 		engine_stop(engine);
 		return EXIT_FAILURE;

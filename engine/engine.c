@@ -6,6 +6,7 @@
 #include "engine/engine_priv.h"
 #include "io/slots.h"
 #include "io/uffd.h"
+#include "io/uring.h"
 #include "queue/base/assert.h"
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
@@ -193,6 +194,11 @@ uint32_t engine_shard_count(const struct engine *engine)
 uint32_t engine_features(const struct engine *engine)
 {
 	return engine->features;
+}
+
+int engine_io_refusal(const struct engine *engine)
+{
+	return uring_refusal(engine->shard[0].ring);
 }
 
 uint64_t engine_store_bytes(const struct engine *engine)

@@ -38,6 +38,8 @@ void engine_stop(struct engine *engine);
 uint32_t engine_shard_count(const struct engine *engine);
 uint32_t engine_features(
 	const struct engine *engine); /* enum uffd_feature bits the kernel offers */
+/* 0: disk I/O by io_uring; otherwise by threads, slower, and -errno says why. */
+int engine_io_refusal(const struct engine *engine);
 uint64_t engine_store_bytes(const struct engine *engine);
 uint64_t engine_store_used_bytes(const struct engine *engine);
 uint64_t engine_store_retired_bytes(const struct engine *engine);

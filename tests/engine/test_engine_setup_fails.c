@@ -57,6 +57,7 @@ void *__real_aligned_alloc(size_t alignment, size_t size);
 void *__real_mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset);
 int __real_memfd_create(const char *name, unsigned int flags);
 int __real_eventfd(unsigned int initial, int flags);
+int __real_epoll_create1(int flags);
 int __real_fcntl(int fd, int command, ...);
 int __real_open(const char *path, int flags, ...);
 int __real_ftruncate(int fd, off_t size);
@@ -70,6 +71,7 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size);
 void *__wrap_mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset);
 int __wrap_memfd_create(const char *name, unsigned int flags);
 int __wrap_eventfd(unsigned int initial, int flags);
+int __wrap_epoll_create1(int flags);
 int __wrap_fcntl(int fd, int command, ...);
 int __wrap_open(const char *path, int flags, ...);
 int __wrap_ftruncate(int fd, off_t size);
@@ -124,6 +126,11 @@ int __wrap_memfd_create(const char *name, unsigned int flags)
 int __wrap_eventfd(unsigned int initial, int flags)
 {
 	return must_fail("eventfd") ? fail(EMFILE) : __real_eventfd(initial, flags);
+}
+
+int __wrap_epoll_create1(int flags)
+{
+	return must_fail("epoll_create1") ? fail(EMFILE) : __real_epoll_create1(flags);
 }
 
 int __wrap_ftruncate(int fd, off_t size)
