@@ -4,6 +4,7 @@
 
 #include "engine/command.h"
 #include "engine/engine_priv.h"
+#include "io/cut.h"
 #include "io/slots.h"
 #include "io/uffd.h"
 #include "io/uring.h"
@@ -55,6 +56,8 @@ static int make_parts(struct engine *engine, const struct engine_config *config)
 {
 	int error = digest_secret_make(&engine->secret);
 
+	if (!error)
+		error = cut_install();
 	if (!error)
 		error = uffd_features(&engine->features);
 	if (!error)

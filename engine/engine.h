@@ -108,7 +108,8 @@ uint64_t engine_release_space(struct engine *engine, uint64_t max_bytes);
 enum engine_event_kind {
 	ENGINE_PAGE_POISONED, /* its only copy could not be read back */
 	ENGINE_WRITE_ERROR,
-	ENGINE_READ_ERROR, /* retried */
+	ENGINE_MEMORY_TRUNCATED, /* the VMM cut pages off that were to be written */
+	ENGINE_READ_ERROR,	 /* retried */
 	ENGINE_PROCESS_FORKED,
 	ENGINE_RANGE_UNMAPPED,
 	ENGINE_RANGE_MOVED,

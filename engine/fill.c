@@ -374,10 +374,11 @@ static void page_is_in(struct shard *shard, struct fill *fill, uint32_t i, bool 
 static bool refill(struct shard *shard, struct fill *fill, bool with_mark, bool keeps_slot)
 {
 	const uint64_t page = fill->first_page + fill->next;
-	uint8_t *alias = vm_alias(fill->vm, page);
+	uint8_t *alias = vm_watch(fill->vm, page);
 	enum resolved resolved;
 
 	memcpy(alias, fill->buffer + fill->next * PAGE_BYTES, PAGE_BYTES);
+	(void)vm_is_cut(fill->vm, page); /* what is resolved next meets the same end of the file */
 	guest_alias_drop(alias, PAGE_BYTES);
 	resolved = resolve_cached(fill->served, page, 1, with_mark);
 	if (resolved == RESOLVED_LATER)
@@ -435,7 +436,8 @@ static bool copy_step(struct shard *shard, struct fill *fill)
 		page_is_in(shard, fill, fill->next++, !is_written);
 	if (error == -EEXIST && !refill(shard, fill, with_mark, !is_written))
 		return false;
-	if (error == -ESRCH || error == -ENOENT || error == -EINVAL) {
+	/* EFAULT: the VMM has cut the page off. */
+	if (error == -ESRCH || error == -ENOENT || error == -EINVAL || error == -EFAULT) {
 		give_up(shard, fill, error);
 		return true;
 	}

@@ -9,6 +9,7 @@
 
 #include "engine/command.h"
 #include "engine/engine_priv.h"
+#include "io/cut.h"
 #include "io/guest.h"
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
@@ -51,6 +52,21 @@ uint8_t *vm_alias(const struct vm *vm, uint64_t page)
 	const struct region *region = vm_region_of_chunk(vm, (uint32_t)(page / CHUNK_PAGES));
 
 	return region->alias + region_offset(region, page);
+}
+
+uint8_t *vm_watch(const struct vm *vm, uint64_t page)
+{
+	uint8_t *alias = vm_alias(vm, page);
+
+	cut_watch(alias);
+	return alias;
+}
+
+bool vm_is_cut(const struct vm *vm, uint64_t page)
+{
+	const struct region *region = vm_region_of_chunk(vm, (uint32_t)(page / CHUNK_PAGES));
+
+	return cut_is_hit(region->memfd, region->file_offset + region_offset(region, page));
 }
 
 bool vm_chunk_has_work(const struct vm *vm, uint32_t chunk, enum chunk_op op)

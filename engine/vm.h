@@ -113,6 +113,12 @@ uint32_t vm_chunk_pages(const struct vm *vm, uint32_t chunk);
 /* Where a page lies in its memfd, and in the daemon's alias of it. */
 uint64_t vm_file_offset(const struct vm *vm, uint64_t page);
 uint8_t *vm_alias(const struct vm *vm, uint64_t page);
+/*
+ * Around an access through the alias: vm_watch() gives the page, vm_is_cut() says afterwards that
+ * the VMM has truncated the file before it: what was read is nothing, what was written is gone.
+ */
+uint8_t *vm_watch(const struct vm *vm, uint64_t page);
+bool vm_is_cut(const struct vm *vm, uint64_t page);
 
 /* Whether a chunk may have work for @op, from its summary. Any thread. */
 bool vm_chunk_has_work(const struct vm *vm, uint32_t chunk, enum chunk_op op);
