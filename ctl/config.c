@@ -28,6 +28,7 @@ enum option_code {
 	OPTION_SWAP_LIMIT,
 	OPTION_PREALLOCATE,
 	OPTION_SOCKET,
+	OPTION_STATE_DIR,
 	OPTION_POLL_US,
 	OPTION_FOREGROUND,
 	OPTION_LOG_LEVEL,
@@ -35,6 +36,7 @@ enum option_code {
 	OPTION_DISABLE_FEATURE,
 	OPTION_HELP,
 	OPTION_VERSION,
+	OPTION_LAYOUT,
 };
 
 static const struct option options[] = {
@@ -46,6 +48,7 @@ static const struct option options[] = {
 	{"swap-limit", required_argument, NULL, OPTION_SWAP_LIMIT},
 	{"preallocate", no_argument, NULL, OPTION_PREALLOCATE},
 	{"socket", required_argument, NULL, OPTION_SOCKET},
+	{"state-dir", required_argument, NULL, OPTION_STATE_DIR},
 	{"poll-us", required_argument, NULL, OPTION_POLL_US},
 	{"foreground", no_argument, NULL, OPTION_FOREGROUND},
 	{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
@@ -53,6 +56,7 @@ static const struct option options[] = {
 	{"disable-feature", required_argument, NULL, OPTION_DISABLE_FEATURE},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{"version", no_argument, NULL, OPTION_VERSION},
+	{"layout", no_argument, NULL, OPTION_LAYOUT},
 	{NULL, 0, NULL, 0},
 };
 
@@ -68,6 +72,7 @@ static const char usage_text[] =
 	"  --swap-limit SIZE   no more than this; K, M, G, T\n"
 	"  --preallocate       write the swap file once at the start and keep its space\n"
 	"  --socket PATH       the control socket (" CONFIG_SOCKET ")\n"
+	"  --state-dir DIR     what outlives the daemon (" CONFIG_STATE_DIR ", or SOCKET.state)\n"
 	"  --poll-us N         a shard spins this long after activity before it sleeps (50)\n"
 	"  --foreground        do not detach from the terminal\n"
 	"  --log-level LEVEL   error, warning, info or debug (info)\n"
@@ -279,6 +284,24 @@ static int set_store(struct config *config, enum swapfile_kind kind, const char 
 	return 0;
 }
 
+static int set_state_dir(struct config *config, const char *path, const char *suffix)
+{
+	const int length =
+		snprintf(config->state_dir, sizeof(config->state_dir), "%s%s", path, suffix);
+
+	if (path[0] == '\0')
+		return -EINVAL;
+	return (size_t)length < sizeof(config->state_dir) ? 0 : -ERANGE;
+}
+
+/* Two daemons have two sockets, so they have two folders. */
+static int set_default_state_dir(struct config *config)
+{
+	if (strcmp(config->socket_path, CONFIG_SOCKET) == 0)
+		return set_state_dir(config, CONFIG_STATE_DIR, "");
+	return set_state_dir(config, config->socket_path, ".state");
+}
+
 static int parse_option(enum option_code code, const char *text, struct config *config)
 {
 	switch (code) {
@@ -292,11 +315,13 @@ static int parse_option(enum option_code code, const char *text, struct config *
 	case OPTION_POLL_US: return parse_poll(text, config);
 	case OPTION_LOG_LEVEL: return parse_level(text, &config->log_level);
 	case OPTION_SOCKET: config->socket_path = text; return 0;
+	case OPTION_STATE_DIR: return set_state_dir(config, text, "");
 	case OPTION_FOREGROUND: config->is_foreground = true; return 0;
 	case OPTION_DEBUG: config->is_debug = true; return 0;
 	case OPTION_DISABLE_FEATURE: return parse_features(text, &config->disabled_features);
 	case OPTION_HELP: config->action = CONFIG_HELP; return 0;
 	case OPTION_VERSION: config->action = CONFIG_VERSION; return 0;
+	case OPTION_LAYOUT: config->action = CONFIG_LAYOUT; return 0;
 	}
 	UNREACHABLE();
 }
@@ -313,6 +338,9 @@ static int check(struct config *config, bool shards_given, struct problem *probl
 		config->store.kind != SWAPFILE_DEVICE)
 		return problem_set(problem, -EINVAL, "usage",
 			"--preallocate would fill the file system: give --swap-limit");
+	if (config->state_dir[0] == '\0' && set_default_state_dir(config) < 0)
+		return problem_set(problem, -EINVAL, "usage", "--socket %s: out of range",
+			config->socket_path);
 	if (!config->store.path)
 		config->store.path = CONFIG_SWAP_DIR;
 	ASSERT(config->shard_count >= 1);

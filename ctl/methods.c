@@ -36,6 +36,7 @@ uint64_t methods_deadline(json_int_t timeout_ms)
 static const struct method methods[] = {
 	{"daemon.ping", methods_daemon_ping, false},
 	{"daemon.status", methods_daemon_status, false},
+	{"daemon.upgrade", methods_daemon_upgrade, false},
 	{"daemon.shutdown", methods_daemon_shutdown, false},
 	{"vm.attach", methods_attach, false},
 	{"vm.attach_self", methods_attach_self, false},

@@ -17,6 +17,7 @@ struct waiter;
 
 void methods_daemon_ping(struct manager *manager, struct call *call);
 void methods_daemon_status(struct manager *manager, struct call *call);
+void methods_daemon_upgrade(struct manager *manager, struct call *call);
 void methods_daemon_shutdown(struct manager *manager, struct call *call);
 void methods_job_list(struct manager *manager, struct call *call);
 void methods_job_cancel(struct manager *manager, struct call *call);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "engine/adopt.h"
 #include "engine/command.h"
 #include "engine/engine_priv.h"
+#include "engine/layout.h"
 #include "io/cut.h"
 #include "io/slots.h"
 #include "io/uffd.h"
@@ -37,14 +40,14 @@ static int make_events(struct engine *engine)
 	return 0;
 }
 
-static int make_shards(struct engine *engine, const struct engine_config *config)
+static int make_shards(struct engine *engine)
 {
 	engine->shard = calloc(engine->shard_count, sizeof(*engine->shard));
 	if (!engine->shard)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < engine->shard_count; i++) {
 		const int error = shard_init(
-			&engine->shard[i], engine, i, config->cpus ? config->cpus[i] : -1);
+			&engine->shard[i], engine, i, engine->is_pinned ? engine->cpus[i] : -1);
 
 		if (error)
 			return error;
@@ -52,25 +55,77 @@ static int make_shards(struct engine *engine, const struct engine_config *config
 	return 0;
 }
 
-static int make_parts(struct engine *engine, const struct engine_config *config)
+static uint64_t slot_map_bytes(const struct engine *engine)
 {
+	return slots_map_bytes(engine->store.size_bytes / PAGE_BYTES);
+}
+
+static int open_new(struct engine *engine, const struct engine_config *config)
+{
+	struct engine_header *header;
 	int error = digest_secret_make(&engine->secret);
 
 	if (!error)
-		error = cut_install();
+		error = swapfile_open(&config->store, &engine->store);
+	if (!error)
+		error = shared_open("vmswap-slots", slot_map_bytes(engine), &engine->slot_map);
+	if (!error)
+		error = shared_open("vmswap-engine", sizeof(*header), &engine->header);
+	if (error)
+		return error;
+	header = engine->header.memory;
+	*header = (struct engine_header){
+		.magic = LAYOUT_ENGINE_MAGIC,
+		.layout = LAYOUT_VERSION,
+		.shard_count = engine->shard_count,
+		.store_bytes = engine->store.size_bytes,
+		.store_kind = engine->store.kind,
+		.store_is_preallocated = engine->store.is_preallocated,
+		.secret = engine->secret,
+	};
+	return 0;
+}
+
+static int open_adopted(struct engine *engine, const int *parts)
+{
+	const struct engine_header *header;
+	int error = shared_adopt(parts[ENGINE_HEADER], sizeof(*header), &engine->header);
+
+	if (error)
+		return error;
+	header = engine->header.memory;
+	if (header->magic != LAYOUT_ENGINE_MAGIC || header->layout != LAYOUT_VERSION ||
+		header->shard_count != engine->shard_count)
+		return -ESTALE;
+	const struct swapfile kept = {
+		.fd = parts[ENGINE_STORE],
+		.kind = (enum swapfile_kind)header->store_kind,
+		.size_bytes = header->store_bytes,
+		.is_preallocated = header->store_is_preallocated != 0,
+	};
+
+	engine->secret = header->secret;
+	error = swapfile_adopt(&kept, &engine->store);
+	if (error)
+		return error;
+	return shared_adopt(parts[ENGINE_SLOT_MAP], slot_map_bytes(engine), &engine->slot_map);
+}
+
+static int make_parts(struct engine *engine, const struct engine_config *config)
+{
+	int error = cut_install();
+
 	if (!error)
 		error = uffd_features(&engine->features);
 	if (!error)
-		error = swapfile_open(&config->store, &engine->store);
-	if (!error)
-		error = shared_open("vmswap-slots",
-			slots_map_bytes(engine->store.size_bytes / PAGE_BYTES), &engine->slot_map);
+		error = config->parts ? open_adopted(engine, config->parts)
+				      : open_new(engine, config);
 	if (!error)
 		error = cmdq_new(engine->shard_count, CMDQ_CAPACITY, &engine->cmdq);
 	if (!error)
 		error = make_events(engine);
-	if (!error)
-		error = make_shards(engine, config);
+	if (!error && !config->parts)
+		error = make_shards(engine);
 	if (!error)
 		error = replies_lend(&engine->replies, &engine->reply);
 	return error;
@@ -85,7 +140,9 @@ static void destroy(struct engine *engine)
 	ring_free(engine->events_free);
 	cmdq_free(engine->events);
 	cmdq_free(engine->cmdq);
+	free(engine->limbo);
 	shared_close(&engine->slot_map);
+	shared_close(&engine->header);
 	swapfile_close(&engine->store);
 	replies_take_back(&engine->replies, engine->reply);
 	replies_destroy(&engine->replies);
@@ -105,6 +162,9 @@ static int make(const struct engine_config *config, struct engine **ret_engine)
 		return -ENOMEM;
 	engine->shard_count = config->shard_count;
 	engine->spin_ns = config->poll_us * NS_PER_US;
+	engine->is_pinned = config->cpus != NULL;
+	if (config->cpus)
+		memcpy(engine->cpus, config->cpus, engine->shard_count * sizeof(engine->cpus[0]));
 	engine->store.fd = -1;
 	(void)pthread_mutex_init(&engine->space_lock, NULL);
 	replies_init(&engine->replies, engine->shard_count);
@@ -117,6 +177,15 @@ static int make(const struct engine_config *config, struct engine **ret_engine)
 	return 0;
 }
 
+static int begin_shards(struct engine *engine)
+{
+	int error = 0;
+
+	for (uint32_t i = 0; !error && i < engine->shard_count; i++)
+		error = shard_begin(&engine->shard[i]);
+	return error;
+}
+
 int engine_new(const struct engine_config *config, struct engine **ret_engine)
 {
 	struct engine *engine;
@@ -125,12 +194,11 @@ int engine_new(const struct engine_config *config, struct engine **ret_engine)
 	if (error)
 		return error;
 	engine->is_stepped = true;
-	for (uint32_t i = 0; i < engine->shard_count; i++) {
-		error = shard_begin(&engine->shard[i]);
-		if (error) {
-			destroy(engine);
-			return error;
-		}
+	if (!config->parts)
+		error = begin_shards(engine);
+	if (error) {
+		destroy(engine);
+		return error;
 	}
 	*ret_engine = engine;
 	return 0;
@@ -157,6 +225,23 @@ static void stop_shards(struct engine *engine, uint32_t count)
 	}
 }
 
+static int start_shards(struct engine *engine)
+{
+	for (uint32_t i = 0; i < engine->shard_count; i++) {
+		struct shard *shard = &engine->shard[i];
+		int error = -pthread_create(&shard->thread, NULL, shard_run, shard);
+
+		if (!error)
+			error = shard_await_begin(shard);
+		if (error) {
+			stop_shards(engine, i);
+			return error;
+		}
+	}
+	engine->has_threads = true;
+	return 0;
+}
+
 int engine_start(const struct engine_config *config, struct engine **ret_engine)
 {
 	struct engine *engine;
@@ -164,27 +249,69 @@ int engine_start(const struct engine_config *config, struct engine **ret_engine)
 
 	if (error)
 		return error;
-	for (uint32_t i = 0; i < engine->shard_count; i++) {
-		struct shard *shard = &engine->shard[i];
-
-		error = -pthread_create(&shard->thread, NULL, shard_run, shard);
-		if (!error)
-			error = shard_await_begin(shard);
-		if (error) {
-			stop_shards(engine, i);
-			destroy(engine);
-			return error;
-		}
+	if (!config->parts)
+		error = start_shards(engine);
+	if (error) {
+		destroy(engine);
+		return error;
 	}
 	*ret_engine = engine;
 	return 0;
+}
+
+int engine_resume(struct engine *engine, struct vm *const *vms, uint32_t count)
+{
+	int error = adopt_slots(engine, vms, count);
+
+	if (!error)
+		error = make_shards(engine);
+	if (!error)
+		error = engine->is_stepped ? begin_shards(engine) : start_shards(engine);
+	return error;
+}
+
+/* A slot that a predecessor was writing. */
+static void give_back(struct engine *engine, uint32_t slot, bool is_retired, struct cmdq *reply)
+{
+	struct command command = {
+		.magic = COMMAND_MAGIC,
+		.kind = COMMAND_SLOT,
+		.slot = slot,
+		.is_retired = is_retired,
+		.reply = reply,
+	};
+
+	engine_call(engine, slot / CHUNK_PAGES % engine->shard_count, &command);
+}
+
+uint32_t engine_settle(struct engine *engine)
+{
+	const uint32_t count = engine->limbo_count;
+	struct cmdq *reply;
+	bool is_retired;
+
+	if (count == 0 || replies_lend(&engine->replies, &reply))
+		return count;
+	is_retired = swapfile_drain(&engine->store, (uint64_t)engine->limbo[0] * PAGE_BYTES) != 0;
+	for (uint32_t i = 0; i < count; i++)
+		give_back(engine, engine->limbo[i], is_retired, reply);
+	engine->limbo_count = 0;
+	replies_take_back(&engine->replies, reply);
+	return is_retired ? count : 0;
+}
+
+void engine_parts(const struct engine *engine, int ret_fds[ENGINE_PARTS])
+{
+	ret_fds[ENGINE_STORE] = engine->store.fd;
+	ret_fds[ENGINE_SLOT_MAP] = engine->slot_map.fd;
+	ret_fds[ENGINE_HEADER] = engine->header.fd;
 }
 
 void engine_stop(struct engine *engine)
 {
 	if (!engine)
 		return;
-	if (!engine->is_stepped)
+	if (engine->has_threads)
 		stop_shards(engine, engine->shard_count);
 	destroy(engine);
 }
@@ -201,7 +328,8 @@ uint32_t engine_features(const struct engine *engine)
 
 int engine_io_refusal(const struct engine *engine)
 {
-	return uring_refusal(engine->shard[0].ring);
+	/* A successor has no shards before it resumes. */
+	return engine->shard ? uring_refusal(engine->shard[0].ring) : 0;
 }
 
 uint64_t engine_store_bytes(const struct engine *engine)

@@ -28,9 +28,15 @@ struct engine_config {
 	const int *cpus;      /* CPU of each shard, or NULL: not pinned */
 	uint32_t poll_us;     /* spin this long after activity before sleeping */
 	struct swapfile_config store;
+	/* Descriptors of a predecessor that died, borrowed; NULL: a new engine. See
+	 * successor.h. */
+	const int *parts;
 };
 
-/* Opens the store and starts the shards. -errno. */
+/*
+ * Opens the store and starts the shards. -errno. With the parts of a predecessor no shard runs yet:
+ * adopt its VMs with vm_new(), then engine_resume(). -ESTALE: its layout or its shards are others.
+ */
 int engine_start(const struct engine_config *config, struct engine **ret_engine);
 /* Every VM must be freed. Stops the shards, closes the store. NULL is fine. */
 void engine_stop(struct engine *engine);
@@ -57,9 +63,16 @@ struct vm_config {
 	uint32_t dwell_ms;     /* between a zap and a punch; see design.md 3, rule 1 */
 	bool trust_discard;    /* REMOVE events free slots */
 	bool verify_clean; /* digest check of clean pages before their punch; the default is true */
+	/* Descriptors of a predecessor's VM over the same regions, borrowed; NULL: a new VM. */
+	const int *parts;
 };
 
-/* Page tables for the regions; nothing is mapped, registered or served yet. -errno. */
+/*
+ * Page tables for the regions; nothing is mapped, registered or served yet. -errno. A predecessor's
+ * tables are made true again: what it had half done is ended or undone, and pages in RAM are
+ * resident, whatever it had begun with them. -ESTALE: other regions or shards; -EBADMSG: the tables
+ * make no sense.
+ */
 int vm_new(struct engine *engine, const struct vm_config *config, struct vm **ret_vm);
 /* Unregistered, no process left. Frees its slots. NULL is fine. */
 void vm_free(struct vm *vm);

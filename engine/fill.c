@@ -366,6 +366,15 @@ static void page_is_in(struct shard *shard, struct fill *fill, uint32_t i, bool 
 		shard_drop_slot(shard, vm, page, PAGE_RESIDENT);
 }
 
+/* Whether the page cache has what must not be used; @flag: PAGE_STUCK or 0. */
+static void mark_stuck(struct shard *shard, const struct fill *fill, uint64_t page, uint32_t flag)
+{
+	const page_word word = page_load(&fill->vm->table, page);
+
+	page_move(&fill->vm->table, shard_stats(shard, fill->vm), page,
+		page_with_slot(PAGE_READING, page_slot_of(word), flag));
+}
+
 /*
  * The page cache holds a page that is not the content (a punch that was refused, or memory the VMM
  * allocated there). No process maps it while the page is READING, so it may be overwritten in
@@ -377,9 +386,13 @@ static bool refill(struct shard *shard, struct fill *fill, bool with_mark, bool 
 	uint8_t *alias = vm_watch(fill->vm, page);
 	enum resolved resolved;
 
+	/* Who dies in the middle of the copy must not leave half a page that looks whole, nor one
+	 * that looks half once the guest has it. */
+	mark_stuck(shard, fill, page, PAGE_STUCK);
 	memcpy(alias, fill->buffer + fill->next * PAGE_BYTES, PAGE_BYTES);
 	(void)vm_is_cut(fill->vm, page); /* what is resolved next meets the same end of the file */
 	guest_alias_drop(alias, PAGE_BYTES);
+	mark_stuck(shard, fill, page, 0);
 	resolved = resolve_cached(fill->served, page, 1, with_mark);
 	if (resolved == RESOLVED_LATER)
 		return false;
@@ -415,6 +428,30 @@ static void give_up(struct shard *shard, struct fill *fill, int error)
 	end(shard, fill, error == -ESRCH ? 0 : -ESRCH);
 }
 
+/*
+ * Of the next @pages those before the first stuck one. A copy over that would succeed if the page
+ * cache has lost it meanwhile, and a successor could not tell what the guest wrote into it since
+ * from what was stuck.
+ */
+static uint32_t count_unstuck(const struct fill *fill, uint32_t pages)
+{
+	uint32_t count = 0;
+
+	while (count < pages &&
+		!page_is_stuck(page_load(&fill->vm->table, fill->first_page + fill->next + count)))
+		count++;
+	return count;
+}
+
+static bool copy_stuck(struct shard *shard, struct fill *fill, bool with_mark, bool keeps_slot)
+{
+	if (!refill(shard, fill, with_mark, keeps_slot))
+		return false;
+	if (fill->next == fill->count)
+		finish(shard, fill);
+	return true;
+}
+
 /* One step of copies. True unless the kernel wants a retry. */
 static bool copy_step(struct shard *shard, struct fill *fill)
 {
@@ -426,6 +463,9 @@ static bool copy_step(struct shard *shard, struct fill *fill)
 	uint64_t done;
 	int error;
 
+	pages = count_unstuck(fill, pages);
+	if (pages == 0)
+		return copy_stuck(shard, fill, with_mark, !is_written);
 	if (!resolve_address(fill->served, fill->first_page + fill->next, &pages, &address)) {
 		give_up(shard, fill, -ENOENT);
 		return true;

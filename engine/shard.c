@@ -200,6 +200,12 @@ static void take_command(struct shard *shard, struct command *command)
 	case COMMAND_FORGET_CHILDREN: served_forget_children(shard, command->vm); break;
 	case COMMAND_RECORD: shard_of_vm(shard, command->vm)->recorder = command->recorder; break;
 	case COMMAND_SPACE: begin_space(shard, command); return;
+	case COMMAND_SLOT:
+		if (command->is_retired)
+			slots_retire(shard->slots, command->slot);
+		else
+			slots_put(shard->slots, command->slot);
+		break;
 	case COMMAND_STOP:
 		shard->stop_command = command;
 		shard->is_stopping = true;

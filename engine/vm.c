@@ -7,8 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/adopt.h"
 #include "engine/command.h"
 #include "engine/engine_priv.h"
+#include "engine/layout.h"
 #include "io/cut.h"
 #include "io/guest.h"
 #include "queue/base/assert.h"
@@ -143,7 +145,53 @@ static int open_commands(struct vm *vm)
 	return replies_lend(&vm->engine->replies, &vm->reply);
 }
 
-static int open_tables(struct vm *vm)
+static int open_header(struct vm *vm)
+{
+	const int error = shared_open("vmswap-vm", sizeof(struct vm_header), &vm->header);
+
+	if (error)
+		return error;
+	*(struct vm_header *)vm->header.memory = (struct vm_header){
+		.magic = LAYOUT_VM_MAGIC,
+		.layout = LAYOUT_VERSION,
+		.shard_count = vm->shard_count,
+		.page_count = (uint64_t)vm->chunk_count * CHUNK_PAGES,
+		.stripe_chunks = vm->stripe_chunks,
+	};
+	return 0;
+}
+
+static int adopt_header(struct vm *vm, int fd)
+{
+	const struct vm_header *header;
+	const int error = shared_adopt(fd, sizeof(*header), &vm->header);
+
+	if (error)
+		return error;
+	header = vm->header.memory;
+	if (header->magic != LAYOUT_VM_MAGIC || header->layout != LAYOUT_VERSION ||
+		header->shard_count != vm->shard_count ||
+		header->page_count != (uint64_t)vm->chunk_count * CHUNK_PAGES ||
+		header->stripe_chunks != vm->stripe_chunks)
+		return -ESTALE;
+	return 0;
+}
+
+static int adopt_tables(struct vm *vm, const int *parts)
+{
+	const int tables[] = {parts[VM_WORDS], parts[VM_DIGESTS], parts[VM_CHUNKS]};
+	int error = adopt_header(vm, parts[VM_HEADER]);
+
+	if (!error)
+		error = page_table_adopt(
+			(uint64_t)vm->chunk_count * CHUNK_PAGES, tables, &vm->table);
+	if (!error)
+		error = adopt_reconcile(vm);
+	return error;
+}
+
+/* @parts NULL: a new VM. */
+static int open_tables(struct vm *vm, const int *parts)
 {
 	const uint32_t stripes = vm->shard_count > 1 ? STRIPES_PER_SHARD * vm->shard_count : 1;
 
@@ -154,12 +202,17 @@ static int open_tables(struct vm *vm)
 		return -ENOMEM;
 	/* Every page begins EMPTY; which shard's gauge says so does not matter to the sum. */
 	atomic_store(&vm->stats[0].gauge[GAUGE_ZERO], (int64_t)vm->pages);
-	return page_table_open((uint64_t)vm->chunk_count * CHUNK_PAGES, &vm->table);
+	if (parts)
+		return adopt_tables(vm, parts);
+	const int error = open_header(vm);
+
+	return error ? error : page_table_open((uint64_t)vm->chunk_count * CHUNK_PAGES, &vm->table);
 }
 
 static void vm_destroy(struct vm *vm)
 {
 	page_table_close(&vm->table);
+	shared_close(&vm->header);
 	for (uint32_t i = 0; i < vm->region_count; i++) {
 		if (vm->region[i].alias)
 			guest_alias_unmap(vm->region[i].alias, vm->region[i].size_bytes);
@@ -193,7 +246,7 @@ int vm_new(struct engine *engine, const struct vm_config *config, struct vm **re
 		vm->region[i].memfd = -1;
 	error = regions_open(vm, config);
 	if (!error)
-		error = open_tables(vm);
+		error = open_tables(vm, config->parts);
 	if (!error)
 		error = open_commands(vm);
 	if (error) {
@@ -225,6 +278,14 @@ uint64_t vm_pages(const struct vm *vm)
 uint32_t vm_chunk_count(const struct vm *vm)
 {
 	return vm->chunk_count;
+}
+
+void vm_parts(const struct vm *vm, int ret_fds[VM_PARTS])
+{
+	ret_fds[VM_WORDS] = vm->table.words_memory.fd;
+	ret_fds[VM_DIGESTS] = vm->table.digests_memory.fd;
+	ret_fds[VM_CHUNKS] = vm->table.chunks_memory.fd;
+	ret_fds[VM_HEADER] = vm->header.fd;
 }
 
 /* The tables are sparse memfds: what was never written does not exist. */

@@ -82,6 +82,7 @@ struct vm {
 	struct stats_block *stats; /* one a shard */
 	struct vm_shard *shard;	   /* one a shard */
 	struct page_table table;   /* words: owner shards only */
+	struct shared header;	   /* struct vm_header, for a successor */
 
 	/* the VM's control thread only */
 	struct vm_process process[PROCESSES_MAX];

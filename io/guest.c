@@ -119,6 +119,14 @@ int guest_cached(const uint8_t *alias, uint32_t pages, uint64_t *ret_cached)
 	return 0;
 }
 
+int guest_punch(int memfd, uint64_t offset, uint64_t size_bytes)
+{
+	ASSERT(offset % PAGE_BYTES == 0);
+	ASSERT(size_bytes > 0 && size_bytes % PAGE_BYTES == 0);
+	return errno_of(fallocate(memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+		(off_t)size_bytes));
+}
+
 int guest_cached_bytes(int memfd, uint64_t *ret_bytes)
 {
 	struct stat status;

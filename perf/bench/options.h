@@ -27,6 +27,7 @@ struct options {
 	const char *html;
 	const char *directory; /* on the disk under test */
 	const char *daemon;
+	const char *umap;  /* libumap.so, or where it was built; NULL: is not measured */
 	const char *trace; /* of first touches; NULL: those that are shipped */
 	uint32_t rounds;
 	uint64_t size_bytes; /* of a client; 0: the command's own */

@@ -69,6 +69,7 @@ extern const struct contestant_operations contestant_raw;    /* raw.c: option na
 extern const struct contestant_operations contestant_crosvm; /* or option "random": crosvm.h */
 extern const struct contestant_operations contestant_qemu;   /* QEMU-postcopy-style */
 extern const struct contestant_operations contestant_kernel; /* minor, zero-fill */
+extern const struct contestant_operations contestant_umap;   /* umap.h; option: its path */
 extern const struct contestant_operations contestant_swap;   /* swap file, zram-lz4 */
 
 /* The raw handler's name in rows, "raw-" and its option; NULL: there is no such kind. */

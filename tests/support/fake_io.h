@@ -67,6 +67,9 @@ struct fake_config {
 	void (*check)(void *argument);
 	void *sim;
 	enum fake_lie lie;
+	/* Called at the crash point that many from now; 0: never. Does not return. */
+	uint64_t crash_in;
+	void (*crash)(void *sim);
 };
 
 /* One world at a time. */

@@ -327,7 +327,8 @@ class Vm:
 
 
 class Daemon(Console):
-    """vmswapd."""
+    """vmswapd. The process that was started is the supervisor: signal() and wait() are about it;
+    pid is that of the first worker."""
 
     def __init__(self, folder, shards, args, name):
         self.socket = os.path.join(folder, f"{name}.sock")
@@ -337,6 +338,7 @@ class Daemon(Console):
                                 "--socket", self.socket, *args])
         self.rpc = None
         wait_until(self._connect, "the daemon's socket answers")
+        self.pid = self.rpc.call("daemon.status")["worker_pid"]
         self.idle_fds = self.open_fds()
 
     def _connect(self):
@@ -386,6 +388,18 @@ class Daemon(Console):
                                            target.endswith("(deleted)")):
                 return path, os.stat(path).st_size
         raise Failure(f"no descriptor of the swap file: {store}")
+
+    def signal(self, number):
+        """To the supervisor."""
+        os.kill(self.process.pid, number)
+
+    def kill(self):
+        """SIGKILL to both: nobody replaces the worker."""
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+        os.kill(self.pid, signal.SIGKILL)
+        wait_until(lambda: read_file(f"/proc/{self.pid}/stat") == "", "the worker is gone")
+        self.wait()
 
     def stop(self, timeout_s=120):
         """SIGTERM, the orderly end."""

@@ -204,3 +204,17 @@ Test(config, cpu_lists_that_are_none_are_refused)
 	cr_expect_eq(config_parse_cpus("0-4", cpus, 4), -E2BIG);
 	cr_expect_eq(config_parse_cpus("0-3", cpus, 4), 4);
 }
+
+Test(config, each_socket_has_a_state_folder_of_its_own)
+{
+	struct config config;
+	struct problem problem;
+
+	cr_assert_eq(PARSE(&config, NULL, NULL), 0);
+	cr_expect_str_eq(config.state_dir, "/run/vmswapd");
+	cr_assert_eq(PARSE(&config, NULL, "--socket", "/tmp/s", NULL), 0);
+	cr_expect_str_eq(config.state_dir, "/tmp/s.state");
+	cr_assert_eq(PARSE(&config, NULL, "--state-dir", "/x", "--socket", "/tmp/s", NULL), 0);
+	cr_expect_str_eq(config.state_dir, "/x");
+	cr_expect_eq(PARSE(&config, &problem, "--state-dir", "", NULL), -EINVAL);
+}
