@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ctl/problem.h"
+#include "engine/engine.h"
 #include "io/feature.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
@@ -27,6 +28,7 @@ enum option_code {
 	OPTION_SWAP_DEVICE,
 	OPTION_SWAP_LIMIT,
 	OPTION_PREALLOCATE,
+	OPTION_ENCRYPT,
 	OPTION_SOCKET,
 	OPTION_STATE_DIR,
 	OPTION_POLL_US,
@@ -47,6 +49,7 @@ static const struct option options[] = {
 	{"swap-device", required_argument, NULL, OPTION_SWAP_DEVICE},
 	{"swap-limit", required_argument, NULL, OPTION_SWAP_LIMIT},
 	{"preallocate", no_argument, NULL, OPTION_PREALLOCATE},
+	{"encrypt", optional_argument, NULL, OPTION_ENCRYPT},
 	{"socket", required_argument, NULL, OPTION_SOCKET},
 	{"state-dir", required_argument, NULL, OPTION_STATE_DIR},
 	{"poll-us", required_argument, NULL, OPTION_POLL_US},
@@ -71,6 +74,7 @@ static const char usage_text[] =
 	"  --swap-device DEV   a block device holds them; its content is lost\n"
 	"  --swap-limit SIZE   no more than this; K, M, G, T\n"
 	"  --preallocate       write the swap file once at the start and keep its space\n"
+	"  --encrypt[=WHEN]    what is stored: yes, no, or auto, where the CPU has AES (auto)\n"
 	"  --socket PATH       the control socket (" CONFIG_SOCKET ")\n"
 	"  --state-dir DIR     what outlives the daemon (" CONFIG_STATE_DIR ", or SOCKET.state)\n"
 	"  --poll-us N         a shard spins this long after activity before it sleeps (50)\n"
@@ -199,6 +203,20 @@ static int parse_level(const char *text, enum log_level *ret_level)
 	return -EINVAL;
 }
 
+/* @text: NULL, the bare option, is yes. */
+static int parse_encrypt(const char *text, struct config *config)
+{
+	if (!text || strcmp(text, "yes") == 0)
+		config->is_encrypted = true;
+	else if (strcmp(text, "no") == 0)
+		config->is_encrypted = false;
+	else if (strcmp(text, "auto") == 0)
+		config->is_encrypted = engine_encrypts_fast();
+	else
+		return -EINVAL;
+	return 0;
+}
+
 static int parse_shards(const char *text, struct config *config)
 {
 	uint64_t number;
@@ -311,6 +329,7 @@ static int parse_option(enum option_code code, const char *text, struct config *
 	case OPTION_SWAP_FILE: return set_store(config, SWAPFILE_NAMED, text);
 	case OPTION_SWAP_DEVICE: return set_store(config, SWAPFILE_DEVICE, text);
 	case OPTION_PREALLOCATE: config->store.is_preallocated = true; return 0;
+	case OPTION_ENCRYPT: return parse_encrypt(text, config);
 	case OPTION_SWAP_LIMIT: return config_parse_size(text, &config->store.limit_bytes);
 	case OPTION_POLL_US: return parse_poll(text, config);
 	case OPTION_LOG_LEVEL: return parse_level(text, &config->log_level);
@@ -354,6 +373,7 @@ int config_parse(int argc, char **argv, struct config *ret_config, struct proble
 		.shard_count = SHARDS_DEFAULT,
 		.poll_us = POLL_US_DEFAULT,
 		.store = {.kind = SWAPFILE_UNNAMED},
+		.is_encrypted = engine_encrypts_fast(),
 		.socket_path = CONFIG_SOCKET,
 		.log_level = LOG_LEVEL_INFO,
 	};

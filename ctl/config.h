@@ -33,6 +33,7 @@ struct config {
 	int cpus[SHARDS_MAX];
 	uint32_t poll_us;
 	struct swapfile_config store; /* path: borrowed from argv */
+	bool is_encrypted;	      /* what is stored */
 	const char *socket_path;      /* as above */
 	char state_dir[PATH_MAX];
 	bool is_foreground;

@@ -4,7 +4,10 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "ctl/adopt.h"
+#include "ctl/attach.h"
 #include "ctl/config.h"
 #include "ctl/injector.h"
 #include "ctl/keeper.h"
@@ -13,6 +16,7 @@
 #include "ctl/problem.h"
 #include "ctl/self.h"
 #include "engine/engine.h"
+#include "engine/successor.h"
 #include "io/feature.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
@@ -39,15 +43,31 @@ static int make_swap_dir(const struct config *config)
 	return mkdir(CONFIG_SWAP_DIR, 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-static int start_engine(const struct config *config, struct engine **ret_engine)
+/* Its parts are kept, and so are VMs perhaps: taken over when there is a predecessor. */
+static int keep_engine(struct keeper *keeper, const struct engine *engine)
 {
+	const int rc = ledger_keep_engine(keeper, engine);
+
+	if (rc < 0)
+		log_error("the supervisor cannot hold the store: %s", strerror(-rc));
+	return rc;
+}
+
+static int start_engine(const struct config *config, struct keeper *keeper,
+	struct engine **ret_engine, struct adopted *ret_adopted)
+{
+	int parts[ENGINE_PARTS];
 	struct engine_config engine = {
 		.shard_count = config->shard_count,
 		.cpus = config->cpu_count > 0 ? config->cpus : NULL,
 		.poll_us = config->poll_us,
 		.store = config->store,
+		.is_encrypted = config->is_encrypted,
 	};
+	const bool is_successor = ledger_find_engine(keeper, parts);
 	int rc = make_swap_dir(config);
+
+	engine.parts = is_successor ? parts : NULL;
 
 	if (rc == 0)
 		rc = engine_start(&engine, ret_engine);
@@ -58,6 +78,12 @@ static int start_engine(const struct config *config, struct engine **ret_engine)
 		log_error("%s is in use, by another daemon or a mount", config->store.path);
 	else if (rc < 0)
 		log_error("cannot start with swap store %s: %s", config->store.path, strerror(-rc));
+	if (rc == 0 && !is_successor)
+		rc = keep_engine(keeper, *ret_engine);
+	if (rc == 0 && is_successor)
+		rc = adopt_open(keeper, *ret_engine, ret_adopted);
+	if (rc == 0 && is_successor)
+		rc = adopt_resume(*ret_engine, ret_adopted);
 	return rc;
 }
 
@@ -80,6 +106,20 @@ static int open_manager(const struct config *config, struct engine *engine, stru
 		log_error("another vmswapd serves %s", config->socket_path);
 	else if (rc < 0)
 		log_error("cannot open %s: %s", config->socket_path, strerror(-rc));
+	return rc;
+}
+
+static int adopt_all(struct manager *manager, struct adopted *adopted)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < adopted->count; i++) {
+		struct attachment *attachment = adopted->attachment[i];
+
+		rc = manager_adopt(manager, ledger_vm(&attachment->ledger)->name, attachment);
+	}
+	if (rc < 0)
+		log_error("cannot go on with the VMs that are kept: %s", strerror(-rc));
 	return rc;
 }
 
@@ -120,6 +160,7 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	struct keeper *keeper = NULL;
 	struct engine *engine = NULL;
 	struct manager *manager = NULL;
+	struct adopted adopted = {.count = 0};
 	int rc;
 
 	feature_disable(config->disabled_features);
@@ -131,9 +172,14 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	self_stay_in_memory();
 	rc = open_keeper(supervisor_fd, &keeper);
 	if (rc == 0)
-		rc = start_engine(config, &engine);
+		rc = start_engine(config, keeper, &engine, &adopted);
 	if (rc == 0)
 		rc = open_manager(config, engine, keeper, &manager);
+	if (rc == 0)
+		rc = adopt_all(manager, &adopted);
+	/* What is kept must stay as it is: nothing is unregistered on the way out. */
+	if (rc < 0 && adopted.count > 0)
+		_exit(EXIT_FAILURE);
 	if (rc < 0) {
 		engine_stop(engine);
 		injector_stop();

@@ -169,7 +169,7 @@ static int fetch_all(struct keeper *keeper)
 int keeper_inherited_socket(void)
 {
 	const char *text = getenv(HANDOVER_ENVIRONMENT);
-	const int fd = text ? atoi(text) : -1;
+	const int fd = text ? (int)strtol(text, NULL, 10) : -1;
 
 	(void)unsetenv(HANDOVER_ENVIRONMENT);
 	if (fd <= STDERR_FILENO || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)

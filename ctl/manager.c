@@ -259,7 +259,8 @@ int manager_new_record(struct manager *manager, const char *name, struct record 
 	record = record_new(name);
 	if (!record)
 		return -ENOMEM;
-	rc = worker_new(manager->engine, manager->cleaner, manager->results, &record->worker);
+	rc = worker_new(manager->engine, manager->keeper, manager->cleaner, manager->results,
+		&record->worker);
 	if (rc < 0) {
 		record_free(record);
 		return rc;
@@ -285,7 +286,7 @@ void manager_remove_record(struct manager *manager, struct record *record)
 
 bool manager_is_listed(const struct job *job)
 {
-	return job->command <= COMMAND_DISABLE;
+	return job->command <= COMMAND_DISABLE || job->command == COMMAND_SCRUB;
 }
 
 struct job *manager_find_job(struct manager *manager, uint64_t id)

@@ -21,6 +21,7 @@
 #include "ctl/waiter.h"
 #include "engine/limits.h"
 
+struct attachment;
 struct call;
 struct cleaner;
 struct cmdq;
@@ -63,6 +64,8 @@ struct manager {
 /* Opens what the control thread needs; the engine is started. @config stays the caller's. */
 int manager_open(const struct config *config, struct engine *engine, struct keeper *keeper,
 	struct manager **ret_manager);
+/* A VM that was taken over from a predecessor; owned from now on. Before manager_run(). -errno. */
+int manager_adopt(struct manager *manager, const char *name, struct attachment *attachment);
 /* Until an orderly end. */
 void manager_run(struct manager *manager);
 /* No VM may be left. NULL is fine. */

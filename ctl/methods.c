@@ -49,6 +49,7 @@ static const struct method methods[] = {
 	{"vm.trim", methods_vm_trim, false},
 	{"vm.swap_out", methods_vm_swap_out, false},
 	{"vm.disable", methods_vm_disable, false},
+	{"vm.scrub", methods_vm_scrub, false},
 	{"vm.wait", methods_vm_wait, false},
 	{"job.list", methods_job_list, false},
 	{"job.cancel", methods_job_cancel, false},

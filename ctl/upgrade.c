@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ctl/upgrade.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,19 +197,43 @@ int upgrade_fd(const struct upgrade *upgrade)
 	return upgrade->epoll;
 }
 
-static int judge(const struct upgrade *upgrade, struct problem *problem)
+/* "vmswapd VERSION layout N\n"; false when it is anything else. */
+static bool parse_answer(char *answer, const char **ret_version, unsigned long *ret_layout)
 {
-	char version[32];
-	unsigned int layout;
-	char end = '\0';
+	static const char head[] = "vmswapd ";
+	static const char middle[] = " layout ";
+	char *version = answer + sizeof(head) - 1;
+	char *number;
+	char *end;
 
-	if (sscanf(upgrade->answer, "vmswapd %31s layout %u%c", version, &layout, &end) < 2 ||
-		end != '\n')
+	if (strncmp(answer, head, sizeof(head) - 1) != 0)
+		return false;
+	number = strstr(version, middle);
+	if (!number)
+		return false;
+	*number = '\0';
+	number += sizeof(middle) - 1;
+	*ret_version = version;
+	*ret_layout = strtoul(number, &end, 10);
+	/* it is shown to people */
+	for (const char *c = version; *c; c++) {
+		if (!isalnum((unsigned char)*c) && !strchr(".-+~", *c))
+			return false;
+	}
+	return end != number && strcmp(end, "\n") == 0;
+}
+
+static int judge(struct upgrade *upgrade, struct problem *problem)
+{
+	const char *version;
+	unsigned long layout;
+
+	if (!parse_answer(upgrade->answer, &version, &layout))
 		return problem_set(problem, -ENOEXEC, "not-vmswapd",
 			"it is not a vmswapd that can take over: it does not tell its layout");
 	if (layout != LAYOUT_VERSION)
 		return problem_set(problem, -EPROTO, "layout",
-			"vmswapd %s has layout %u, this one has %u: neither understands what the "
+			"vmswapd %s has layout %lu, this one has %u: neither understands what the "
 			"other leaves. Detach all VMs and restart the daemon",
 			version, layout, LAYOUT_VERSION);
 	return 1;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/adopt.h"
+#include "engine/cipher.h"
 #include "engine/command.h"
 #include "engine/engine_priv.h"
 #include "engine/layout.h"
@@ -81,6 +82,7 @@ static int open_new(struct engine *engine, const struct engine_config *config)
 		.store_bytes = engine->store.size_bytes,
 		.store_kind = engine->store.kind,
 		.store_is_preallocated = engine->store.is_preallocated,
+		.is_encrypted = engine->is_encrypted,
 		.secret = engine->secret,
 	};
 	return 0;
@@ -105,6 +107,7 @@ static int open_adopted(struct engine *engine, const int *parts)
 	};
 
 	engine->secret = header->secret;
+	engine->is_encrypted = header->is_encrypted != 0;
 	error = swapfile_adopt(&kept, &engine->store);
 	if (error)
 		return error;
@@ -161,6 +164,7 @@ static int make(const struct engine_config *config, struct engine **ret_engine)
 	if (!engine)
 		return -ENOMEM;
 	engine->shard_count = config->shard_count;
+	engine->is_encrypted = config->is_encrypted;
 	engine->spin_ns = config->poll_us * NS_PER_US;
 	engine->is_pinned = config->cpus != NULL;
 	if (config->cpus)
@@ -330,6 +334,16 @@ int engine_io_refusal(const struct engine *engine)
 {
 	/* A successor has no shards before it resumes. */
 	return engine->shard ? uring_refusal(engine->shard[0].ring) : 0;
+}
+
+bool engine_encrypts_fast(void)
+{
+	return cipher_is_fast();
+}
+
+bool engine_is_encrypted(const struct engine *engine)
+{
+	return engine->is_encrypted;
 }
 
 uint64_t engine_store_bytes(const struct engine *engine)

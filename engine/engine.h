@@ -28,10 +28,14 @@ struct engine_config {
 	const int *cpus;      /* CPU of each shard, or NULL: not pinned */
 	uint32_t poll_us;     /* spin this long after activity before sleeping */
 	struct swapfile_config store;
-	/* Descriptors of a predecessor that died, borrowed; NULL: a new engine. See
-	 * successor.h. */
+	bool is_encrypted; /* what is stored; a successor goes on as it was */
+	/* Descriptors of a predecessor that died, borrowed (successor.h); NULL: a new engine. */
 	const int *parts;
 };
+
+/* Whether the CPU has instructions for encryption: some GB/s. Any thread. */
+bool engine_encrypts_fast(void);
+bool engine_is_encrypted(const struct engine *engine);
 
 /*
  * Opens the store and starts the shards. -errno. With the parts of a predecessor no shard runs yet:
@@ -42,9 +46,8 @@ int engine_start(const struct engine_config *config, struct engine **ret_engine)
 void engine_stop(struct engine *engine);
 
 uint32_t engine_shard_count(const struct engine *engine);
-uint32_t engine_features(
-	const struct engine *engine); /* enum uffd_feature bits the kernel offers */
-/* 0: disk I/O by io_uring; otherwise by threads, slower, and -errno says why. */
+/* enum uffd_feature bits. The other is 0 with io_uring, or why threads do its work, slower. */
+uint32_t engine_features(const struct engine *engine);
 int engine_io_refusal(const struct engine *engine);
 uint64_t engine_store_bytes(const struct engine *engine);
 uint64_t engine_store_used_bytes(const struct engine *engine);
@@ -123,6 +126,7 @@ enum engine_event_kind {
 	ENGINE_WRITE_ERROR,
 	ENGINE_MEMORY_TRUNCATED, /* the VMM cut pages off that were to be written */
 	ENGINE_READ_ERROR,	 /* retried */
+	ENGINE_PAGE_CORRUPT,	 /* found by a scrub; it stays out, and is lost unless that heals */
 	ENGINE_PROCESS_FORKED,
 	ENGINE_RANGE_UNMAPPED,
 	ENGINE_RANGE_MOVED,
@@ -133,6 +137,7 @@ struct engine_event {
 	struct vm *vm;
 	uint32_t process; /* index */
 	uint64_t page;	  /* page index, or address for ranges */
+	uint64_t address; /* PAGE_CORRUPT: where the process has it; 0: nowhere */
 	int error;
 };
 

@@ -77,7 +77,7 @@ void fdstore_remove(const struct store_entry *entry)
 static int decode_letter(const char **text)
 {
 	const char *c = *text;
-	unsigned int letter;
+	char digits[3] = "";
 
 	if (*c == '@' || *c == '\0')
 		return *c == '@' ? 0 : -1;
@@ -85,18 +85,31 @@ static int decode_letter(const char **text)
 		(*text)++;
 		return (unsigned char)*c;
 	}
-	if (!isxdigit((unsigned char)c[1]) || !isxdigit((unsigned char)c[2]) ||
-		sscanf(c + 1, "%2X", &letter) != 1 || letter == 0)
+	if (!isxdigit((unsigned char)c[1]) || !isxdigit((unsigned char)c[2]))
 		return -1;
+	memcpy(digits, c + 1, 2);
 	*text += 3;
-	return (int)letter;
+	return (int)strtoul(digits, NULL, 16);
+}
+
+/* @lead and a number at *@text, which moves behind it. */
+static bool decode_number(const char **text, char lead, uint32_t *ret_number)
+{
+	char *end;
+	unsigned long number;
+
+	if ((*text)[0] != lead || !isdigit((unsigned char)(*text)[1]))
+		return false;
+	number = strtoul(*text + 1, &end, 10);
+	*text = end;
+	*ret_number = (uint32_t)number;
+	return number <= STORE_FDS_MAX;
 }
 
 static bool decode(const char *text, struct taken *ret_taken)
 {
 	size_t length = 0;
 	int letter;
-	char end;
 
 	while ((letter = decode_letter(&text)) > 0) {
 		if (length + 1 == sizeof(ret_taken->name))
@@ -104,8 +117,8 @@ static bool decode(const char *text, struct taken *ret_taken)
 		ret_taken->name[length++] = (char)letter;
 	}
 	ret_taken->name[length] = '\0';
-	return letter == 0 && length > 0 &&
-	       sscanf(text, "@%u.%u%c", &ret_taken->place, &ret_taken->total, &end) == 2;
+	return letter == 0 && length > 0 && decode_number(&text, '@', &ret_taken->place) &&
+	       decode_number(&text, '.', &ret_taken->total) && *text == '\0';
 }
 
 static int compare(const void *left, const void *right)

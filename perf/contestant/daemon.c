@@ -64,8 +64,9 @@ _Noreturn static void exec_daemon(const struct daemon *daemon, const struct daem
 	char cpus[256];
 	char limit[32];
 	const char *argument[16] = {config->path, "--foreground", "--socket", daemon->socket,
-		"--swap-dir", config->directory, "--shards", shards};
-	uint32_t count = 8;
+		"--swap-dir", config->directory, "--shards", shards,
+		config->is_encrypted ? "--encrypt=yes" : "--encrypt=no"};
+	uint32_t count = 9;
 	const int log = open(daemon->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 
 	(void)snprintf(shards, sizeof(shards), "%u", config->shards);

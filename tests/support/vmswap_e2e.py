@@ -105,6 +105,8 @@ class Console:
         if self.process.poll() is not None:
             return f"    {self.name}: ended with {self.process.returncode}"
         lines = []
+        if not os.path.exists(f"/proc/{self.pid}"):
+            return f"    {self.name}: its worker {self.pid} has ended"
         for thread in sorted(os.listdir(f"/proc/{self.pid}/task"), key=int):
             base = f"/proc/{self.pid}/task/{thread}"
             lines.append(f"    {self.name}: {thread} {read_file(base + '/comm')} in "

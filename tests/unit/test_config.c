@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ctl/problem.h"
+#include "engine/engine.h"
 #include "io/feature.h"
 #include "io/uffd.h"
 #include "queue/base/bits.h"
@@ -45,6 +46,22 @@ Test(config, without_options_everything_has_a_default)
 	cr_expect_str_eq(config.socket_path, "/run/vmswapd.sock");
 	cr_expect(!config.is_foreground);
 	cr_expect(!config.is_debug);
+}
+
+Test(config, encryption_is_on_off_or_as_the_CPU_has_it)
+{
+	struct config config;
+
+	cr_assert_eq(PARSE(&config, NULL, NULL), 0);
+	cr_expect_eq(config.is_encrypted, engine_encrypts_fast());
+	cr_assert_eq(PARSE(&config, NULL, "--encrypt", NULL), 0);
+	cr_expect(config.is_encrypted);
+	cr_assert_eq(PARSE(&config, NULL, "--encrypt=yes", NULL), 0);
+	cr_expect(config.is_encrypted);
+	cr_assert_eq(PARSE(&config, NULL, "--encrypt=no", NULL), 0);
+	cr_expect(!config.is_encrypted);
+	cr_assert_eq(PARSE(&config, NULL, "--encrypt=no", "--encrypt=auto", NULL), 0);
+	cr_expect_eq(config.is_encrypted, engine_encrypts_fast());
 }
 
 Test(config, debugging_is_asked_for)
