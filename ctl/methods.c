@@ -30,7 +30,11 @@ bool methods_add_waiter(struct manager *manager, const struct waiter *waiter)
 
 uint64_t methods_deadline(json_int_t timeout_ms)
 {
-	return timeout_ms < 0 ? UINT64_MAX : clock_ns() + (uint64_t)timeout_ms * NS_PER_MS;
+	const uint64_t now_ns = clock_ns();
+
+	if (timeout_ms < 0 || (uint64_t)timeout_ms > (UINT64_MAX - now_ns) / NS_PER_MS)
+		return UINT64_MAX;
+	return now_ns + (uint64_t)timeout_ms * NS_PER_MS;
 }
 
 static const struct method methods[] = {

@@ -41,7 +41,7 @@ void methods_debug_record_stop(struct manager *manager, struct call *call);
 
 /* False with the call answered. */
 bool methods_add_waiter(struct manager *manager, const struct waiter *waiter);
-/* Of a timeout that may be left out: negative is never. */
+/* Of a timeout that may be left out: negative, or beyond the clock, is never. */
 uint64_t methods_deadline(json_int_t timeout_ms);
 /* The VM of that name, or NULL with the call answered. */
 struct record *methods_find_vm(struct manager *manager, struct call *call, const char *name);

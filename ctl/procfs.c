@@ -135,21 +135,13 @@ static uint64_t field_of(const char *text, const char *key, int base)
 	return line ? strtoull(line + strlen(key), NULL, base) : 0;
 }
 
-int procfs_status(pid_t pid, pid_t tid, struct procfs_status *ret_status)
+static int parse_status(const char *text, struct procfs_status *ret_status)
 {
-	char path[PROCFS_PATH_BYTES];
-	char text[STATUS_BYTES];
-	const char *uids;
-	uint64_t uid = 0;
-	ssize_t size;
-
-	make_path(path, pid, tid, "status");
-	size = procfs_read(path, text, sizeof(text));
-	if (size < 0)
-		return (int)size;
 	/* Real, effective, saved, file system. */
-	uids = strstr(text, UID_LINE);
-	uids += uids ? strlen(UID_LINE) : 0;
+	const char *line = strstr(text, UID_LINE);
+	const char *uids = line ? line + strlen(UID_LINE) : NULL;
+	uint64_t uid = 0;
+
 	if (!uids || !procfs_take_number(&uids, 10, '\t', &uid) ||
 		!procfs_take_number(&uids, 10, '\t', &uid))
 		return -EPROTO;
@@ -164,6 +156,17 @@ int procfs_status(pid_t pid, pid_t tid, struct procfs_status *ret_status)
 		.seccomp = (uint32_t)field_of(text, "\nSeccomp:", 10),
 	};
 	return 0;
+}
+
+int procfs_status(pid_t pid, pid_t tid, struct procfs_status *ret_status)
+{
+	char path[PROCFS_PATH_BYTES];
+	char text[STATUS_BYTES];
+	ssize_t size;
+
+	make_path(path, pid, tid, "status");
+	size = procfs_read(path, text, sizeof(text));
+	return size < 0 ? (int)size : parse_status(text, ret_status);
 }
 
 int procfs_each(const char *path, procfs_visit *visit, void *context)

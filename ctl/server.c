@@ -24,6 +24,7 @@
 
 #include "ctl/session.h"
 #include "queue/base/assert.h"
+#include "queue/base/clock.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
 
@@ -319,6 +320,17 @@ static void drop(struct server *server, struct session *session)
 	session_free(session);
 }
 
+/* Those are dropped in the next turn: epoll reports the end of what is refused. */
+static void refuse_holders(struct server *server)
+{
+	const uint64_t now_ns = clock_ns();
+
+	for (uint32_t i = 0; i < server->session_count; i++)
+		if (session_holds_too_long(server->sessions[i], now_ns))
+			session_refuse(server->sessions[i], CALL_INVALID_REQUEST,
+				"a line with descriptors must end within 5 s");
+}
+
 void server_step(struct server *server)
 {
 	ASSERT(server);
@@ -333,6 +345,7 @@ void server_step(struct server *server)
 		else if (!session_step(session, events[i].events, server->handler, server->context))
 			drop(server, session);
 	}
+	refuse_holders(server);
 }
 
 void server_publish(struct server *server, json_t *event)

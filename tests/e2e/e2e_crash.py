@@ -134,21 +134,25 @@ def test_kills_in_the_middle_of_operations_lose_nothing(rig):
 
 def test_a_vm_of_two_processes_is_taken_over(rig):
     daemon = rig.daemon("--swap-limit", "1G")
-    guest = rig.guest("--size", "128M", "--working-set", "5")
-    guest.goes_on()
-    other = mapper(rig, "other", "join", guest.pid)
-    vm = daemon.attach(guest.pid, other.pid, name="guest")
+    owner = mapper(rig, "owner", "own", 128)
+    other = mapper(rig, "other", "join", owner.pid)
+    vm = daemon.attach(owner.pid, other.pid, name="guest")
     vm.run("enable")
     vm.run("swap_out")
+    check(vm.metrics()["swap_pages"] > 0, f"{vm.metrics()}")
 
     kill_worker(daemon)
     vm = taken_over(daemon, "guest")
 
-    check(sorted(vm.status()["pids"]) == sorted([guest.pid, other.pid]), f"{vm.status()}")
-    do(other, "peek")
-    guest.verify()
+    check(sorted(vm.status()["pids"]) == sorted([owner.pid, other.pid]), f"{vm.status()}")
+    do(other, "check 0")
+    do(owner, "write 1")
+    do(other, "check 1")
+    vm.run("enable")
+    vm.run("swap_out")
+    do(owner, "check 1")
     vm.detach()
-    guest.finish()
+    do(other, "check 1")
     daemon.stop()
 
 
