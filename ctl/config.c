@@ -8,6 +8,7 @@
 
 #include "ctl/problem.h"
 #include "engine/engine.h"
+#include "io/feature.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
 #include "queue/base/err.h"
@@ -16,6 +17,8 @@
 #define POLL_US_DEFAULT 50u
 #define POLL_US_MAX	1000000u
 #define CPU_MAX		65535ul
+/* Characters of all names and more. */
+#define FEATURE_LIST_MAX 256
 
 enum option_code {
 	OPTION_SHARDS = 256,
@@ -32,6 +35,7 @@ enum option_code {
 	OPTION_FOREGROUND,
 	OPTION_LOG_LEVEL,
 	OPTION_DEBUG,
+	OPTION_DISABLE_FEATURE,
 	OPTION_HELP,
 	OPTION_VERSION,
 	OPTION_LAYOUT,
@@ -52,6 +56,7 @@ static const struct option options[] = {
 	{"foreground", no_argument, NULL, OPTION_FOREGROUND},
 	{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
 	{"debug", no_argument, NULL, OPTION_DEBUG},
+	{"disable-feature", required_argument, NULL, OPTION_DISABLE_FEATURE},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{"version", no_argument, NULL, OPTION_VERSION},
 	{"layout", no_argument, NULL, OPTION_LAYOUT},
@@ -76,6 +81,7 @@ static const char usage_text[] =
 	"  --foreground        do not detach from the terminal\n"
 	"  --log-level LEVEL   error, warning, info or debug (info)\n"
 	"  --debug             offer the methods debug.*: recording of faults\n"
+	"  --disable-feature LIST  do without these features of the kernel, a,b,…\n"
 	"  --help, --version\n";
 
 void config_usage(FILE *out)
@@ -245,6 +251,47 @@ static int parse_cpus(const char *text, struct config *config)
 	return 0;
 }
 
+/* Names with commas between them, which add to those of other options. */
+static int parse_features(const char *text, uint32_t *disabled)
+{
+	char copy[FEATURE_LIST_MAX];
+	uint32_t bits = 0;
+	char *rest = NULL;
+
+	if (strlen(text) >= sizeof(copy))
+		return -E2BIG;
+	memcpy(copy, text, strlen(text) + 1);
+	for (const char *name = strtok_r(copy, ",", &rest); name;
+		name = strtok_r(NULL, ",", &rest)) {
+		const uint32_t bit = feature_by_name(name);
+
+		if (bit == 0)
+			return -EINVAL;
+		bits |= bit;
+	}
+	*disabled |= bits;
+	return bits == 0 ? -EINVAL : 0;
+}
+
+/* What is wrong with the value of an option. */
+static int refuse_value(const char *name, const char *text, int rc, struct problem *problem)
+{
+	char known[FEATURE_LIST_MAX] = "";
+	size_t length = 0;
+	const char *feature;
+	uint32_t bit;
+
+	if (strcmp(name, "disable-feature") != 0)
+		return problem_set(problem, -EINVAL, "usage", "--%s %s: %s", name, text ? text : "",
+			rc == -ERANGE || rc == -E2BIG ? "out of range" : "not understood");
+	for (uint32_t i = 0; (feature = feature_name(i, &bit)) != NULL; i++)
+		length += (size_t)snprintf(
+			known + length, sizeof(known) - length, "%s%s", i > 0 ? ", " : "", feature);
+	ASSERT(length < sizeof(known));
+	return problem_set(
+		problem, -EINVAL, "usage", "--%s %s: the names are %s", name, text, known);
+}
+
 /* The three kinds of store exclude each other; the path tells whether one was given. */
 static int set_store(struct config *config, enum swapfile_kind kind, const char *path)
 {
@@ -290,6 +337,7 @@ static int parse_option(enum option_code code, const char *text, struct config *
 	case OPTION_STATE_DIR: return set_state_dir(config, text, "");
 	case OPTION_FOREGROUND: config->is_foreground = true; return 0;
 	case OPTION_DEBUG: config->is_debug = true; return 0;
+	case OPTION_DISABLE_FEATURE: return parse_features(text, &config->disabled_features);
 	case OPTION_HELP: config->action = CONFIG_HELP; return 0;
 	case OPTION_VERSION: config->action = CONFIG_VERSION; return 0;
 	case OPTION_LAYOUT: config->action = CONFIG_LAYOUT; return 0;
@@ -341,9 +389,7 @@ int config_parse(int argc, char **argv, struct config *ret_config, struct proble
 				code == ':' ? "needs a value" : "no such option");
 		rc = parse_option((enum option_code)code, optarg, &config);
 		if (rc < 0)
-			return problem_set(problem, -EINVAL, "usage", "--%s %s: %s",
-				options[index].name, optarg ? optarg : "",
-				rc == -ERANGE || rc == -E2BIG ? "out of range" : "not understood");
+			return refuse_value(options[index].name, optarg, rc, problem);
 		shards_given = shards_given || code == OPTION_SHARDS;
 	}
 	if (optind != argc)

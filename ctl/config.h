@@ -37,7 +37,8 @@ struct config {
 	const char *socket_path;      /* as above */
 	char state_dir[PATH_MAX];
 	bool is_foreground;
-	bool is_debug; /* the methods debug.* are there */
+	uint32_t disabled_features; /* bits of io/feature.h */
+	bool is_debug;		    /* the methods debug.* are there */
 	enum log_level log_level;
 };
 

@@ -17,6 +17,7 @@
 #include "ctl/self.h"
 #include "engine/engine.h"
 #include "engine/successor.h"
+#include "io/feature.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
 
@@ -86,6 +87,16 @@ static int start_engine(const struct config *config, struct keeper *keeper,
 	return rc;
 }
 
+static void warn_of_slow_io(int refusal)
+{
+	if (refusal == 0)
+		return;
+	log_warning(
+		"no io_uring (%s%s): threads do the disk I/O, and swapped pages come back slower",
+		refusal == -EOPNOTSUPP ? "--disable-feature" : strerror(-refusal),
+		refusal == -EPERM ? "; see sysctl kernel.io_uring_disabled" : "");
+}
+
 static int open_manager(const struct config *config, struct engine *engine, struct keeper *keeper,
 	struct manager **ret_manager)
 {
@@ -152,6 +163,7 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	struct adopted adopted = {.count = 0};
 	int rc;
 
+	feature_disable(config->disabled_features);
 	self_harden();
 	block_signals();
 	if (start_injector() < 0)
@@ -176,6 +188,7 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	}
 	log_info("vmswapd " VMSWAP_VERSION ", %u shards, pages in %s, socket %s",
 		config->shard_count, config->store.path, config->socket_path);
+	warn_of_slow_io(engine_io_refusal(engine));
 	report_ready(config, keeper);
 	manager_run(manager);
 	manager_close(manager);

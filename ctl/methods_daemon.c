@@ -9,7 +9,7 @@
 #include "ctl/methods_priv.h"
 #include "ctl/params.h"
 #include "engine/engine.h"
-#include "io/uffd.h"
+#include "io/feature.h"
 #include "queue/base/assert.h"
 #include "queue/base/clock.h"
 
@@ -22,21 +22,13 @@ void methods_daemon_ping(struct manager *manager, struct call *call)
 
 static json_t *features_json(uint32_t features)
 {
-	static const struct {
-		uint32_t bit;
-		const char *name;
-	} names[] = {
-		{UFFD_WP, "wp"},
-		{UFFD_WP_ASYNC_MARK, "wp-async"},
-		{UFFD_CAN_POISON, "poison"},
-		{UFFD_EVENTS, "events"},
-		{UFFD_EVENT_DISCARD, "event-discard"},
-	};
 	json_t *list = json_pack("[s, s]", "missing", "minor"); /* required, so always there */
+	const char *name;
+	uint32_t bit;
 
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (features & names[i].bit)
-			(void)json_array_append_new(list, json_string(names[i].name));
+	for (uint32_t i = 0; (name = feature_name(i, &bit)) != NULL; i++) {
+		if (features & bit)
+			(void)json_array_append_new(list, json_string(name));
 	}
 	return list;
 }
@@ -83,10 +75,11 @@ void methods_daemon_status(struct manager *manager, struct call *call)
 	cpus = json_array();
 	for (uint32_t i = 0; i < config->cpu_count; i++)
 		(void)json_array_append_new(cpus, json_integer(config->cpus[i]));
-	status = json_pack("{s:s, s:i, s:i, s:o, s:s, s:o, s:b, s:o, s:i, s:I}", "version",
+	status = json_pack("{s:s, s:i, s:i, s:o, s:s, s:o, s:b, s:s, s:o, s:i, s:I}", "version",
 		VMSWAP_VERSION, "pid", (int)getpid(), "shards", (int)config->shard_count, "cpus",
 		cpus, "socket", config->socket_path, "store", store_json(manager), "encrypted",
-		(int)engine_is_encrypted(manager->engine), "features",
+		(int)engine_is_encrypted(manager->engine), "io",
+		engine_io_refusal(manager->engine) == 0 ? "io_uring" : "threads", "features",
 		features_json(engine_features(manager->engine)), "vms", (int)manager->record_count,
 		"uptime_s", (json_int_t)((clock_ns() - manager->started_ns) / NS_PER_S));
 	(void)json_object_update_new(status, supervisor_json(manager));

@@ -8,8 +8,10 @@
 #include "engine/command.h"
 #include "engine/engine_priv.h"
 #include "engine/layout.h"
+#include "io/cut.h"
 #include "io/slots.h"
 #include "io/uffd.h"
+#include "io/uring.h"
 #include "queue/base/assert.h"
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
@@ -114,8 +116,10 @@ static int open_adopted(struct engine *engine, const int *parts)
 
 static int make_parts(struct engine *engine, const struct engine_config *config)
 {
-	int error = uffd_features(&engine->features);
+	int error = cut_install();
 
+	if (!error)
+		error = uffd_features(&engine->features);
 	if (!error)
 		error = config->parts ? open_adopted(engine, config->parts)
 				      : open_new(engine, config);
@@ -125,6 +129,8 @@ static int make_parts(struct engine *engine, const struct engine_config *config)
 		error = make_events(engine);
 	if (!error && !config->parts)
 		error = make_shards(engine);
+	if (!error)
+		error = replies_lend(&engine->replies, &engine->reply);
 	return error;
 }
 
@@ -141,6 +147,7 @@ static void destroy(struct engine *engine)
 	shared_close(&engine->slot_map);
 	shared_close(&engine->header);
 	swapfile_close(&engine->store);
+	replies_take_back(&engine->replies, engine->reply);
 	replies_destroy(&engine->replies);
 	(void)pthread_mutex_destroy(&engine->space_lock);
 	free(engine);
@@ -211,13 +218,14 @@ static void step_all(struct engine *engine)
 static void stop_shards(struct engine *engine, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		struct command command = {.magic = COMMAND_MAGIC, .kind = COMMAND_STOP};
+		struct command command = {
+			.magic = COMMAND_MAGIC,
+			.kind = COMMAND_STOP,
+			.reply = engine->reply,
+		};
 
-		if (replies_lend(&engine->replies, &command.reply))
-			abort(); /* without memory the threads cannot be told to end */
 		engine_call(engine, i, &command);
 		(void)pthread_join(engine->shard[i].thread, NULL);
-		replies_take_back(&engine->replies, command.reply);
 	}
 }
 
@@ -225,8 +233,10 @@ static int start_shards(struct engine *engine)
 {
 	for (uint32_t i = 0; i < engine->shard_count; i++) {
 		struct shard *shard = &engine->shard[i];
-		const int error = -pthread_create(&shard->thread, NULL, shard_run, shard);
+		int error = -pthread_create(&shard->thread, NULL, shard_run, shard);
 
+		if (!error)
+			error = shard_await_begin(shard);
 		if (error) {
 			stop_shards(engine, i);
 			return error;
@@ -320,6 +330,12 @@ uint32_t engine_features(const struct engine *engine)
 	return engine->features;
 }
 
+int engine_io_refusal(const struct engine *engine)
+{
+	/* A successor has no shards before it resumes. */
+	return engine->shard ? uring_refusal(engine->shard[0].ring) : 0;
+}
+
 bool engine_encrypts_fast(void)
 {
 	return cipher_is_fast();
@@ -392,12 +408,12 @@ void engine_call(struct engine *engine, uint32_t shard, struct command *command)
 	ASSERT(answer == command);
 }
 
-static uint64_t release_one(struct engine *engine, uint32_t shard, struct cmdq *reply)
+static uint64_t release_one(struct engine *engine, uint32_t shard)
 {
 	struct command command = {
 		.magic = COMMAND_MAGIC,
 		.kind = COMMAND_SPACE,
-		.reply = reply,
+		.reply = engine->reply,
 	};
 
 	engine_call(engine, shard, &command);
@@ -409,19 +425,17 @@ uint64_t engine_release_space(struct engine *engine, uint64_t max_bytes)
 {
 	uint64_t released = 0;
 	uint64_t round = 1;
-	struct cmdq *reply;
 
-	if (engine->store.is_preallocated || replies_lend(&engine->replies, &reply))
+	if (engine->store.is_preallocated)
 		return 0;
 	(void)pthread_mutex_lock(&engine->space_lock);
 	while (released < max_bytes && round > 0) {
 		round = 0;
 		for (uint32_t i = 0; i < engine->shard_count && released + round < max_bytes; i++)
-			round += release_one(engine, i, reply);
+			round += release_one(engine, i);
 		released += round;
 	}
 	(void)pthread_mutex_unlock(&engine->space_lock);
-	replies_take_back(&engine->replies, reply);
 	return released;
 }
 

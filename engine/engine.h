@@ -46,8 +46,9 @@ int engine_start(const struct engine_config *config, struct engine **ret_engine)
 void engine_stop(struct engine *engine);
 
 uint32_t engine_shard_count(const struct engine *engine);
-uint32_t engine_features(
-	const struct engine *engine); /* enum uffd_feature bits the kernel offers */
+/* enum uffd_feature bits. The other is 0 with io_uring, or why threads do its work, slower. */
+uint32_t engine_features(const struct engine *engine);
+int engine_io_refusal(const struct engine *engine);
 uint64_t engine_store_bytes(const struct engine *engine);
 uint64_t engine_store_used_bytes(const struct engine *engine);
 uint64_t engine_store_retired_bytes(const struct engine *engine);
@@ -123,8 +124,9 @@ uint64_t engine_release_space(struct engine *engine, uint64_t max_bytes);
 enum engine_event_kind {
 	ENGINE_PAGE_POISONED, /* its only copy could not be read back */
 	ENGINE_WRITE_ERROR,
-	ENGINE_READ_ERROR,   /* retried */
-	ENGINE_PAGE_CORRUPT, /* found by a scrub; it stays out, and is lost unless that heals */
+	ENGINE_MEMORY_TRUNCATED, /* the VMM cut pages off that were to be written */
+	ENGINE_READ_ERROR,	 /* retried */
+	ENGINE_PAGE_CORRUPT,	 /* found by a scrub; it stays out, and is lost unless that heals */
 	ENGINE_PROCESS_FORKED,
 	ENGINE_RANGE_UNMAPPED,
 	ENGINE_RANGE_MOVED,

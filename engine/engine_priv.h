@@ -50,6 +50,7 @@ struct engine {
 
 	/* control threads */
 	pthread_mutex_t space_lock; /* one engine_release_space() at a time */
+	struct cmdq *reply;	    /* of who holds the lock, and of the end */
 	struct replies replies;
 };
 

@@ -65,13 +65,44 @@ bool evict_begin(struct shard *shard, struct task *task)
 	return true;
 }
 
+/* Told once a chunk and round: the pages stay, and the VMM knows what it did. */
+static void report_cut(struct shard *shard, struct task *task, uint32_t i)
+{
+	if (task->command->result.error == -ESTALE)
+		return;
+	task->command->result.error = -ESTALE;
+	shard_post(shard, &(struct engine_event){
+				  .kind = ENGINE_MEMORY_TRUNCATED,
+				  .vm = task->vm,
+				  .page = task->first_page + i,
+				  .error = -ESTALE,
+			  });
+}
+
+/* False when the page is gone from the file. */
+static bool look(struct shard *shard, struct task *task, uint32_t i, bool *ret_is_zero)
+{
+	const uint64_t page = task->first_page + i;
+	const uint8_t *content = vm_watch(task->vm, page);
+	const bool is_zero = content_is_zero(content);
+	const uint64_t digest = is_zero ? 0 : content_digest(&shard->engine->secret, content);
+
+	if (vm_is_cut(task->vm, page)) {
+		report_cut(shard, task, i);
+		return false;
+	}
+	task->digest[i] = digest;
+	*ret_is_zero = is_zero;
+	return true;
+}
+
 /* Pages whose slot is trusted by mark are not even looked at when @verify is off. */
 static enum verdict classify(struct shard *shard, struct task *task, uint32_t i)
 {
 	struct vm *vm = task->vm;
 	const uint64_t page = task->first_page + i;
 	const page_word word = page_load(&vm->table, page);
-	const uint8_t *content;
+	bool is_zero;
 
 	if (page_state_of(word) != PAGE_STAGED)
 		return VERDICT_KEEP;
@@ -79,13 +110,13 @@ static enum verdict classify(struct shard *shard, struct task *task, uint32_t i)
 	if (page_is_clean(word) && !vm->verify_clean &&
 		atomic_load_explicit(&vm->has_marks, memory_order_relaxed))
 		return VERDICT_CLEAN;
-	content = vm_alias(vm, page);
 	task->has_read_alias = true;
-	if (content_is_zero(content))
+	if (!look(shard, task, i, &is_zero))
+		return VERDICT_KEEP;
+	if (is_zero)
 		return VERDICT_ZERO;
 	if (!page_has_slot(word) && task->command->op == CHUNK_TRIM)
 		return VERDICT_KEEP;
-	task->digest[i] = content_digest(&shard->engine->secret, content);
 	if (page_has_slot(word)) {
 		if (task->digest[i] == page_digest(&vm->table, page)) {
 			move(shard, task, i,
@@ -205,7 +236,7 @@ static void submit_write(struct shard *shard, struct task *task, uint32_t pieces
  * A page that was touched meanwhile is not what its digest says any more, and its slot is given
  * back when the write ends: the buffer keeps what it held, which was encrypted too.
  */
-static void seal_page(struct shard *shard, const struct task *task, uint32_t i, uint8_t *sealed)
+static void seal_page(struct shard *shard, struct task *task, uint32_t i, uint8_t *sealed)
 {
 	const struct cipher_place place = {
 		.page = task->first_page + i,
@@ -214,9 +245,13 @@ static void seal_page(struct shard *shard, const struct task *task, uint32_t i, 
 	};
 	const page_word word = word_of(task, i);
 
-	if (page_state_of(word) == PAGE_WRITING && page_slot_of(word) == place.slot)
-		cipher_encrypt_page(shard_of_vm(shard, task->vm)->cipher, &place,
-			vm_alias(task->vm, place.page), sealed);
+	if (page_state_of(word) != PAGE_WRITING || page_slot_of(word) != place.slot)
+		return;
+	cipher_encrypt_page(shard_of_vm(shard, task->vm)->cipher, &place,
+		vm_watch(task->vm, place.page), sealed);
+	/* Then the buffer holds nothing, and the end of the write finds that out as well. */
+	if (vm_is_cut(task->vm, place.page))
+		report_cut(shard, task, i);
 }
 
 /* A step of the run at next_run, and its write after the last one. */
@@ -290,10 +325,14 @@ static bool step_write(struct shard *shard, struct task *task)
  * The guest may have discarded the page since it was classified, and the disk may then have got
  * zeros for it. The page was not zero then and can only have become zero since (a touch would have
  * moved it), so if it is not zero now, what was written is its content.
+ * The same for a page that was cut off with the end of the file.
  */
 static bool was_discarded(const struct task *task, uint32_t i)
 {
-	return content_is_zero(vm_alias(task->vm, task->first_page + i));
+	const uint64_t page = task->first_page + i;
+	const bool is_zero = content_is_zero(vm_watch(task->vm, page));
+
+	return vm_is_cut(task->vm, page) || is_zero;
 }
 
 /* The write of one page ended; whether the page still is what was written is told by state and
@@ -312,8 +351,11 @@ static void page_written(struct shard *shard, struct task *task, uint32_t i, int
 		move(shard, task, i, page_plain(PAGE_STAGED));
 	/* Not tried again in this round. */
 	task->verdict[i] = VERDICT_KEEP;
-	/* A full file system heals; a bad place on the disk does not. */
-	if (error && error != -ENOSPC)
+	/*
+	 * A full file system heals, and what was cut off (EFAULT) is not the disk's fault; a bad
+	 * place on the disk stays one.
+	 */
+	if (error && error != -ENOSPC && error != -EFAULT)
 		slots_retire(shard->slots, slot);
 	else
 		slots_put(shard->slots, slot);
@@ -350,7 +392,9 @@ void task_write_done(struct shard *shard, uint32_t index, uint32_t run, int32_t 
 	ASSERT(task->in_flight > 0);
 	if (shard_of_vm(shard, task->vm)->cipher)
 		seal_put(&shard->seals, task->run_seal[run]);
-	if (error) {
+	if (error == -EFAULT) {
+		report_cut(shard, task, task->vector_page[run]);
+	} else if (error) {
 		report_write_error(shard, task, task->vector_page[run], error);
 	} else {
 		task->command->result.bytes += (uint64_t)result;

@@ -461,13 +461,14 @@ static void mark_stuck(struct shard *shard, const struct fill *fill, uint64_t pa
 static bool refill(struct shard *shard, struct fill *fill, bool with_mark, bool keeps_slot)
 {
 	const uint64_t page = fill->first_page + fill->next;
-	uint8_t *alias = vm_alias(fill->vm, page);
+	uint8_t *alias = vm_watch(fill->vm, page);
 	enum resolved resolved;
 
 	/* Who dies in the middle of the copy must not leave half a page that looks whole, nor one
 	 * that looks half once the guest has it. */
 	mark_stuck(shard, fill, page, PAGE_STUCK);
 	memcpy(alias, fill->buffer + fill->next * PAGE_BYTES, PAGE_BYTES);
+	(void)vm_is_cut(fill->vm, page); /* what is resolved next meets the same end of the file */
 	guest_alias_drop(alias, PAGE_BYTES);
 	mark_stuck(shard, fill, page, 0);
 	resolved = resolve_cached(fill->served, page, 1, with_mark);
@@ -494,7 +495,7 @@ static void finish(struct shard *shard, struct fill *fill)
 	end(shard, fill, 0);
 }
 
-/* The process or its mapping is gone: what is left waits for another reader. */
+/* The process, its mapping or the page (EFAULT) is gone: the rest waits for another reader. */
 static void give_up(struct shard *shard, struct fill *fill, int error)
 {
 	fill->served->is_dead |= error == -ESRCH;
@@ -553,7 +554,7 @@ static bool copy_step(struct shard *shard, struct fill *fill)
 		page_is_in(shard, fill, fill->next++, !is_written);
 	if (error == -EEXIST && !refill(shard, fill, with_mark, !is_written))
 		return false;
-	if (error == -ESRCH || error == -ENOENT || error == -EINVAL) {
+	if (error == -ESRCH || error == -ENOENT || error == -EINVAL || error == -EFAULT) {
 		give_up(shard, fill, error);
 		return true;
 	}

@@ -115,16 +115,10 @@ static int make_spans(
 /* One command to one shard, answered. */
 static int64_t tell(struct vm *vm, uint32_t shard, struct command *command)
 {
-	struct cmdq *reply;
-	const int error = replies_lend(&vm->engine->replies, &reply);
-
-	if (error)
-		return error;
 	command->magic = COMMAND_MAGIC;
 	command->vm = vm;
-	command->reply = reply;
+	command->reply = vm->reply;
 	engine_call(vm->engine, shard, command);
-	replies_take_back(&vm->engine->replies, reply);
 	return command->outcome;
 }
 

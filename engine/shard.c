@@ -58,6 +58,7 @@ int shard_init(struct shard *shard, struct engine *engine, uint32_t id, int cpu)
 		.store_fd = engine->store.fd,
 		.cmdq = engine->cmdq,
 	};
+	(void)sem_init(&shard->has_begun, 0, 0);
 	shard->served = calloc(SERVED_MAX, sizeof(*shard->served));
 	shard->tasks = calloc(TASKS_MAX, sizeof(*shard->tasks));
 	if (!shard->served || !shard->tasks)
@@ -363,8 +364,11 @@ void *shard_run(void *argument)
 {
 	struct shard *shard = argument;
 	uint64_t busy_ns = clock_ns();
-	const int error = shard_begin(shard);
 
+	shard->begin_error = shard_begin(shard);
+	(void)sem_post(&shard->has_begun);
+	if (shard->begin_error)
+		return NULL;
 	pin(shard);
 	slice_shorten();
 	while (!shard->is_stopping) {
@@ -383,7 +387,16 @@ void *shard_run(void *argument)
 			sleep_until_work(shard);
 		}
 	}
-	shard->stop_command->outcome = error;
+	shard->stop_command->outcome = 0;
 	shard_answer(shard, shard->stop_command);
 	return NULL;
+}
+
+int shard_await_begin(struct shard *shard)
+{
+	while (sem_wait(&shard->has_begun) < 0)
+		ASSERT(errno == EINTR);
+	if (shard->begin_error)
+		(void)pthread_join(shard->thread, NULL);
+	return shard->begin_error;
 }

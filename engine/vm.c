@@ -9,8 +9,10 @@
 
 #include "engine/adopt.h"
 #include "engine/cipher.h"
+#include "engine/command.h"
 #include "engine/engine_priv.h"
 #include "engine/layout.h"
+#include "io/cut.h"
 #include "io/guest.h"
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
@@ -53,6 +55,21 @@ uint8_t *vm_alias(const struct vm *vm, uint64_t page)
 	const struct region *region = vm_region_of_chunk(vm, (uint32_t)(page / CHUNK_PAGES));
 
 	return region->alias + region_offset(region, page);
+}
+
+uint8_t *vm_watch(const struct vm *vm, uint64_t page)
+{
+	uint8_t *alias = vm_alias(vm, page);
+
+	cut_watch(alias);
+	return alias;
+}
+
+bool vm_is_cut(const struct vm *vm, uint64_t page)
+{
+	const struct region *region = vm_region_of_chunk(vm, (uint32_t)(page / CHUNK_PAGES));
+
+	return cut_is_hit(region->memfd, region->file_offset + region_offset(region, page));
 }
 
 bool vm_chunk_has_work(const struct vm *vm, uint32_t chunk, enum chunk_op op)
@@ -116,6 +133,18 @@ static void *allocate_lines(size_t count, size_t size)
 	if (memory)
 		memset(memory, 0, bytes);
 	return memory;
+}
+
+/* What vm_dispatch() and its like need. */
+static int open_commands(struct vm *vm)
+{
+	const size_t count = (size_t)vm->shard_count * DISPATCH_IN_FLIGHT;
+
+	vm->command = calloc(count, sizeof(*vm->command));
+	vm->free_command = calloc(count, sizeof(*vm->free_command));
+	if (!vm->command || !vm->free_command)
+		return -ENOMEM;
+	return replies_lend(&vm->engine->replies, &vm->reply);
 }
 
 static int open_header(struct vm *vm)
@@ -212,6 +241,9 @@ static void vm_destroy(struct vm *vm)
 			guest_alias_unmap(vm->region[i].alias, vm->region[i].size_bytes);
 		close_fd(vm->region[i].memfd);
 	}
+	replies_take_back(&vm->engine->replies, vm->reply);
+	free(vm->free_command);
+	free(vm->command);
 	free(vm->stats);
 	free(vm->shard);
 	free(vm);
@@ -240,6 +272,8 @@ int vm_new(struct engine *engine, const struct vm_config *config, struct vm **re
 		error = open_tables(vm, config->parts);
 	if (!error)
 		error = open_ciphers(vm, config->parts);
+	if (!error)
+		error = open_commands(vm);
 	if (error) {
 		vm_destroy(vm);
 		return error;

@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "io/feature.h"
 #include "io/pagemap_compat.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
@@ -172,6 +173,8 @@ static int scan_pages(const struct scan *scan, uint64_t *bitmap)
 	struct page_region regions[SCAN_REGIONS];
 	uint64_t start = scan->address;
 
+	if (feature_is_disabled(FEATURE_PAGEMAP_SCAN))
+		return -ENOTTY;
 	memset(bitmap, 0, BITMAP_WORDS((size_t)scan->pages) * sizeof(*bitmap));
 	while (start < end) {
 		struct pm_scan_arg argument = {

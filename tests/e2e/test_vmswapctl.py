@@ -42,7 +42,7 @@ RESULTS = {
     "daemon.status": {"version": "9.9", "pid": 1, "shards": 2, "cpus": [0, 1], "socket": "/s",
                       "store": {"path": "/var", "kind": "unnamed", "size_bytes": 1 << 30,
                                 "used_bytes": 3 << 20, "retired_bytes": 0},
-                      "features": ["minor", "wp"], "vms": 1, "uptime_s": 3700},
+                      "features": ["minor", "wp"], "io": "io_uring", "vms": 1, "uptime_s": 3700},
     "vm.list": {"vms": [VM]},
     "vm.status": VM,
     "vm.attach": ATTACHED,

@@ -7,6 +7,8 @@
 
 #include "ctl/problem.h"
 #include "engine/engine.h"
+#include "io/feature.h"
+#include "io/uffd.h"
 #include "queue/base/bits.h"
 
 #define ARGUMENTS_MAX 16
@@ -70,6 +72,34 @@ Test(config, debugging_is_asked_for)
 
 	cr_assert_eq(rc, 0);
 	cr_expect(config.is_debug);
+}
+
+Test(config, features_are_disabled_by_name)
+{
+	struct config config;
+
+	int rc = PARSE(&config, NULL, "--disable-feature", "wp,pagemap-scan", "--disable-feature",
+		"io_uring", NULL);
+
+	cr_assert_eq(rc, 0);
+	cr_expect_eq(config.disabled_features,
+		(uint32_t)UFFD_WP | FEATURE_PAGEMAP_SCAN | FEATURE_IO_URING);
+}
+
+Test(config, a_feature_of_no_known_name_is_answered_with_the_names)
+{
+	static const char *const values[] = {"wp,warp", "warp", "", ","};
+
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		struct config config;
+		struct problem problem = {.error = 0};
+
+		int rc = PARSE(&config, &problem, "--disable-feature", values[i], NULL);
+
+		cr_assert_eq(rc, -EINVAL);
+		cr_expect_not_null(strstr(problem.text, "wp-async, poison"), "%s", problem.text);
+		cr_expect_not_null(strstr(problem.text, "short-slice"), "%s", problem.text);
+	}
 }
 
 Test(config, cpus_alone_say_how_many_shards)

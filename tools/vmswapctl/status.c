@@ -106,6 +106,7 @@ void status_print_daemon(const json_t *daemon)
 		units_size(used, status_number(store, "used_bytes")),
 		units_size(size, status_number(store, "size_bytes")),
 		units_size(retired, status_number(store, "retired_bytes")));
+	print_line("disk I/O", "%s", status_text(daemon, "io"));
 	print_array_line("features", json_object_get(daemon, "features"));
 	print_line("vms", "%" PRIu64, status_number(daemon, "vms"));
 }
