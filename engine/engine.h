@@ -116,8 +116,7 @@ int vm_register(struct vm *vm);
 int vm_unregister(struct vm *vm);
 bool vm_is_registered(const struct vm *vm);
 
-/* Space of freed slots goes back to the file system, at most @max_bytes now. Returns bytes given
- * back. */
+/* Space of freed slots goes back to the file system, at most @max_bytes now. Returns how much. */
 uint64_t engine_release_space(struct engine *engine, uint64_t max_bytes);
 
 /* Things that happened on the shards and that control should tell or act on. */
