@@ -55,6 +55,12 @@ void call_orphan(struct call *call)
 	call->session = NULL;
 }
 
+void call_drop_fds(struct call *call)
+{
+	call_check(call);
+	fd_list_close(&call->fds);
+}
+
 static void call_free(struct call *call)
 {
 	if (call->session)

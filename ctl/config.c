@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "ctl/problem.h"
+#include "engine/engine.h"
+#include "io/feature.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
 #include "queue/base/err.h"
@@ -16,6 +18,8 @@
 #define POLL_US_DEFAULT 50u
 #define POLL_US_MAX	1000000u
 #define CPU_MAX		65535ul
+/* Characters of all names and more. */
+#define FEATURE_LIST_MAX 256
 
 enum option_code {
 	OPTION_SHARDS = 256,
@@ -25,15 +29,19 @@ enum option_code {
 	OPTION_SWAP_DEVICE,
 	OPTION_SWAP_LIMIT,
 	OPTION_PREALLOCATE,
+	OPTION_ENCRYPT,
 	OPTION_SOCKET,
 	OPTION_GROUP,
 	OPTION_ALLOW_SELF_ATTACH,
+	OPTION_STATE_DIR,
 	OPTION_POLL_US,
 	OPTION_FOREGROUND,
 	OPTION_LOG_LEVEL,
 	OPTION_DEBUG,
+	OPTION_DISABLE_FEATURE,
 	OPTION_HELP,
 	OPTION_VERSION,
+	OPTION_LAYOUT,
 };
 
 static const struct option options[] = {
@@ -44,15 +52,19 @@ static const struct option options[] = {
 	{"swap-device", required_argument, NULL, OPTION_SWAP_DEVICE},
 	{"swap-limit", required_argument, NULL, OPTION_SWAP_LIMIT},
 	{"preallocate", no_argument, NULL, OPTION_PREALLOCATE},
+	{"encrypt", optional_argument, NULL, OPTION_ENCRYPT},
 	{"socket", required_argument, NULL, OPTION_SOCKET},
 	{"group", required_argument, NULL, OPTION_GROUP},
 	{"allow-self-attach", no_argument, NULL, OPTION_ALLOW_SELF_ATTACH},
+	{"state-dir", required_argument, NULL, OPTION_STATE_DIR},
 	{"poll-us", required_argument, NULL, OPTION_POLL_US},
 	{"foreground", no_argument, NULL, OPTION_FOREGROUND},
 	{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
 	{"debug", no_argument, NULL, OPTION_DEBUG},
+	{"disable-feature", required_argument, NULL, OPTION_DISABLE_FEATURE},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{"version", no_argument, NULL, OPTION_VERSION},
+	{"layout", no_argument, NULL, OPTION_LAYOUT},
 	{NULL, 0, NULL, 0},
 };
 
@@ -67,13 +79,16 @@ static const char usage_text[] =
 	"  --swap-device DEV   a block device holds them; its content is lost\n"
 	"  --swap-limit SIZE   no more than this; K, M, G, T\n"
 	"  --preallocate       write the swap file once at the start and keep its space\n"
+	"  --encrypt[=WHEN]    what is stored: yes, no, or auto, where the CPU has AES (auto)\n"
 	"  --socket PATH       the control socket (" CONFIG_SOCKET ")\n"
 	"  --group GROUP       a name or a number: its members may look, not change\n"
 	"  --allow-self-attach everybody may attach his own processes, through libvmswap\n"
+	"  --state-dir DIR     what outlives the daemon (" CONFIG_STATE_DIR ", or SOCKET.state)\n"
 	"  --poll-us N         a shard spins this long after activity before it sleeps (50)\n"
 	"  --foreground        do not detach from the terminal\n"
 	"  --log-level LEVEL   error, warning, info or debug (info)\n"
 	"  --debug             offer the methods debug.*: recording of faults\n"
+	"  --disable-feature LIST  do without these features of the kernel, a,b,…\n"
 	"  --help, --version\n";
 
 void config_usage(FILE *out)
@@ -195,6 +210,20 @@ static int parse_level(const char *text, enum log_level *ret_level)
 	return -EINVAL;
 }
 
+/* @text: NULL, the bare option, is yes. */
+static int parse_encrypt(const char *text, struct config *config)
+{
+	if (!text || strcmp(text, "yes") == 0)
+		config->is_encrypted = true;
+	else if (strcmp(text, "no") == 0)
+		config->is_encrypted = false;
+	else if (strcmp(text, "auto") == 0)
+		config->is_encrypted = engine_encrypts_fast();
+	else
+		return -EINVAL;
+	return 0;
+}
+
 static int parse_shards(const char *text, struct config *config)
 {
 	uint64_t number;
@@ -247,6 +276,47 @@ static int parse_group(const char *text, struct config *config)
 	return 0;
 }
 
+/* Names with commas between them, which add to those of other options. */
+static int parse_features(const char *text, uint32_t *disabled)
+{
+	char copy[FEATURE_LIST_MAX];
+	uint32_t bits = 0;
+	char *rest = NULL;
+
+	if (strlen(text) >= sizeof(copy))
+		return -E2BIG;
+	memcpy(copy, text, strlen(text) + 1);
+	for (const char *name = strtok_r(copy, ",", &rest); name;
+		name = strtok_r(NULL, ",", &rest)) {
+		const uint32_t bit = feature_by_name(name);
+
+		if (bit == 0)
+			return -EINVAL;
+		bits |= bit;
+	}
+	*disabled |= bits;
+	return bits == 0 ? -EINVAL : 0;
+}
+
+/* What is wrong with the value of an option. */
+static int refuse_value(const char *name, const char *text, int rc, struct problem *problem)
+{
+	char known[FEATURE_LIST_MAX] = "";
+	size_t length = 0;
+	const char *feature;
+	uint32_t bit;
+
+	if (strcmp(name, "disable-feature") != 0)
+		return problem_set(problem, -EINVAL, "usage", "--%s %s: %s", name, text ? text : "",
+			rc == -ERANGE || rc == -E2BIG ? "out of range" : "not understood");
+	for (uint32_t i = 0; (feature = feature_name(i, &bit)) != NULL; i++)
+		length += (size_t)snprintf(
+			known + length, sizeof(known) - length, "%s%s", i > 0 ? ", " : "", feature);
+	ASSERT(length < sizeof(known));
+	return problem_set(
+		problem, -EINVAL, "usage", "--%s %s: the names are %s", name, text, known);
+}
+
 /* The three kinds of store exclude each other; the path tells whether one was given. */
 static int set_store(struct config *config, enum swapfile_kind kind, const char *path)
 {
@@ -255,6 +325,24 @@ static int set_store(struct config *config, enum swapfile_kind kind, const char 
 	config->store.kind = kind;
 	config->store.path = path;
 	return 0;
+}
+
+static int set_state_dir(struct config *config, const char *path, const char *suffix)
+{
+	const int length =
+		snprintf(config->state_dir, sizeof(config->state_dir), "%s%s", path, suffix);
+
+	if (path[0] == '\0')
+		return -EINVAL;
+	return (size_t)length < sizeof(config->state_dir) ? 0 : -ERANGE;
+}
+
+/* Two daemons have two sockets, so they have two folders. */
+static int set_default_state_dir(struct config *config)
+{
+	if (strcmp(config->socket_path, CONFIG_SOCKET) == 0)
+		return set_state_dir(config, CONFIG_STATE_DIR, "");
+	return set_state_dir(config, config->socket_path, ".state");
 }
 
 static int parse_option(enum option_code code, const char *text, struct config *config)
@@ -266,16 +354,20 @@ static int parse_option(enum option_code code, const char *text, struct config *
 	case OPTION_SWAP_FILE: return set_store(config, SWAPFILE_NAMED, text);
 	case OPTION_SWAP_DEVICE: return set_store(config, SWAPFILE_DEVICE, text);
 	case OPTION_PREALLOCATE: config->store.is_preallocated = true; return 0;
+	case OPTION_ENCRYPT: return parse_encrypt(text, config);
 	case OPTION_SWAP_LIMIT: return config_parse_size(text, &config->store.limit_bytes);
 	case OPTION_POLL_US: return parse_poll(text, config);
 	case OPTION_LOG_LEVEL: return parse_level(text, &config->log_level);
 	case OPTION_GROUP: return parse_group(text, config);
 	case OPTION_ALLOW_SELF_ATTACH: config->policy.allow_self_attach = true; return 0;
 	case OPTION_SOCKET: config->socket_path = text; return 0;
+	case OPTION_STATE_DIR: return set_state_dir(config, text, "");
 	case OPTION_FOREGROUND: config->is_foreground = true; return 0;
 	case OPTION_DEBUG: config->is_debug = true; return 0;
+	case OPTION_DISABLE_FEATURE: return parse_features(text, &config->disabled_features);
 	case OPTION_HELP: config->action = CONFIG_HELP; return 0;
 	case OPTION_VERSION: config->action = CONFIG_VERSION; return 0;
+	case OPTION_LAYOUT: config->action = CONFIG_LAYOUT; return 0;
 	}
 	UNREACHABLE();
 }
@@ -292,6 +384,9 @@ static int check(struct config *config, bool shards_given, struct problem *probl
 		config->store.kind != SWAPFILE_DEVICE)
 		return problem_set(problem, -EINVAL, "usage",
 			"--preallocate would fill the file system: give --swap-limit");
+	if (config->state_dir[0] == '\0' && set_default_state_dir(config) < 0)
+		return problem_set(problem, -EINVAL, "usage", "--socket %s: out of range",
+			config->socket_path);
 	if (!config->store.path)
 		config->store.path = CONFIG_SWAP_DIR;
 	ASSERT(config->shard_count >= 1);
@@ -305,6 +400,7 @@ int config_parse(int argc, char **argv, struct config *ret_config, struct proble
 		.shard_count = SHARDS_DEFAULT,
 		.poll_us = POLL_US_DEFAULT,
 		.store = {.kind = SWAPFILE_UNNAMED},
+		.is_encrypted = engine_encrypts_fast(),
 		.socket_path = CONFIG_SOCKET,
 		.policy = {.group = PEER_NO_GROUP},
 		.log_level = LOG_LEVEL_INFO,
@@ -321,9 +417,7 @@ int config_parse(int argc, char **argv, struct config *ret_config, struct proble
 				code == ':' ? "needs a value" : "no such option");
 		rc = parse_option((enum option_code)code, optarg, &config);
 		if (rc < 0)
-			return problem_set(problem, -EINVAL, "usage", "--%s %s: %s",
-				options[index].name, optarg ? optarg : "",
-				rc == -ERANGE || rc == -E2BIG ? "out of range" : "not understood");
+			return refuse_value(options[index].name, optarg, rc, problem);
 		shards_given = shards_given || code == OPTION_SHARDS;
 	}
 	if (optind != argc)

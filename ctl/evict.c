@@ -23,13 +23,22 @@
 
 static int describe_error(struct job *job, int error)
 {
-	const char *what = error == -ENOSPC ? "the swap store is full"
-					    : "pages could not be written to the swap store";
+	static const struct {
+		int error;
+		const char *reason;
+		const char *text;
+	} known[] = {
+		{-ENOSPC, "store-full", "the swap store is full"},
+		{-ESTALE, "memory-truncated", "the VMM has truncated its memory"},
+		{0, "write-error", "pages could not be written to the swap store"},
+	};
+	size_t i = 0;
 
 	ASSERT(error < 0);
-	return problem_set(&job->result.problem, error,
-		error == -ENOSPC ? "store-full" : "write-error",
-		"%s (%s): %llu pages of %s stay in RAM", what, strerror(-error),
+	while (known[i].error != 0 && known[i].error != error)
+		i++;
+	return problem_set(&job->result.problem, error, known[i].reason,
+		"%s (%s): %llu pages of %s stay in RAM", known[i].text, strerror(-error),
 		(unsigned long long)job->result.left_pages, job->vm_name);
 }
 

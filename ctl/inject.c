@@ -1,48 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An injection is a thread of ours (the tracer) that stops one thread of the target, runs what it
- * is asked, puts everything back and ends:
+ * The worker's end of an injection: chooses threads of the target and asks the injector process,
+ * which traces (injector.c). Nothing that happens here, or does not happen because the worker has
+ * died, can harm the target.
  *
- *     caller                               tracer
- *     inject_begin   -- thread starts -->  stop a thread        (tracee.c)
- *                    <-- stopped ------
- *     inject_call    -- ASKED --------->   run it
- *                    <-- ANSWERED -----
- *     inject_end     -- ASKED end ----->   registers back, detach
- *                    <-- thread ends --
+ * One session is one attempt at one thread. A thread that does not stop in time is given up and the
+ * next best is tried: the injector lets it go by ending its tracer thread, before the session's
+ * socket is closed.
  *
- * Why a thread of its own:
- *  1. A thread that was seized and does not stop cannot be let go by any call of ptrace(2), but the
- * end of its tracer lets it go at once. So one that hangs in I/O is given up without a trace, and
- * the next best is tried.
- *  2. A call that does not return in time must not be torn: the thread would go on with our
- * registers. The caller gets -ETIMEDOUT and may end the injection; the tracer stays behind, waits
- * without a bound for the call to return (or the process to die), puts the registers back and
- * detaches. While it waits, a new injection into that process is refused with -EBUSY: there is at
- * most one such tracer a process.
+ * A call that does not return in time must not be torn: the thread would go on with our registers.
+ * The caller gets -ETIMEDOUT and may end the injection; the session stays behind in the injector,
+ * waits without a bound for the call to return (or the process to die), puts the registers back and
+ * detaches.
  *
- * Two injections into one process at once would be harmless (each has a thread of its own), but are
- * refused when seen, as any other tracer is.
- *
- * If the daemon dies in between, the kernel detaches: the thread goes on after its system call as
- * if that had returned early with our result. Its signal mask is untouched at all times, so nothing
- * is left for a successor to repair (tracee.c, 3).
+ * Two injections into one process at once would be harmless (each has a thread of its own), but the
+ * second waits for a second, which is also what a new worker does while the injector of the one
+ * before it finishes; then it is refused, as it is at once beside any other tracer.
  */
 #include "ctl/inject.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "ctl/inject_thread.h"
-#include "ctl/inject_uffd.h"
+#include "ctl/injector.h"
+#include "ctl/injector_wire.h"
 #include "ctl/problem.h"
 #include "ctl/tracee.h"
-#include "engine/limits.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
 #include "queue/base/clock.h"
@@ -50,298 +36,84 @@
 
 /* Since Linux 5.18; takes mlocked ranges too. */
 #define MADVISE_DONTNEED_LOCKED 24
-/* A tracer that has not answered by then hangs in the kernel itself (an exec of the target that
+/* A session that has not answered by then hangs in the kernel itself (an exec of the target that
  * does not end, text on a dead disk). */
-#define ANSWER_GRACE_MS	   5000u
-#define TRACER_STACK_BYTES (256 * KIB)
-/* Rounds of choosing a thread: each may fail because all sleep in I/O or one sits in rseq. */
+#define ANSWER_GRACE_MS 5000u
+/* Each of the calls of a request may be waited for, but only the last one may be late. */
+#define ANSWER_MS (TRACEE_STOP_MS + TRACEE_CALL_MS + TRACEE_INTERRUPT_MS + ANSWER_GRACE_MS)
+/* Rounds of choosing a thread: each may fail because all sleep in I/O, one sits in rseq, or an
+ * injector is at work. */
 #define CHOICES_MAX	100u
 #define CHOICE_PAUSE_NS (10 * NS_PER_MS)
 
-enum operation { OPERATION_STOP, OPERATION_CALL, OPERATION_UFFDS, OPERATION_CLOSE, OPERATION_END };
-
-enum mailbox { MAILBOX_IDLE, MAILBOX_ASKED, MAILBOX_ANSWERED };
-
 struct injection {
-	/* set before the tracer starts, then constant */
 	pid_t pid;
-	pid_t tid;
-	pthread_t tracer;
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	/* tracer only */
-	struct tracee tracee;
-	/* under lock */
-	enum mailbox mailbox;
-	bool is_finished;  /* the tracer lets go and ends */
-	bool is_abandoned; /* the caller has gone: the tracer frees this */
-	enum operation operation;
-	long number;
-	uint64_t argument[6];
-	uint32_t count;
-	int fds[SHARDS_MAX]; /* OPERATION_UFFDS: made; -1 once the caller has them */
-	int remote[SHARDS_MAX];
-	long result;
+	int socket;
 	bool is_late; /* a call has not come back: nothing else can be run */
 	uint64_t stopped_us;
-	struct problem problem;
 };
 
-static void injection_free(struct injection *injection)
+/* ---- one session ---- */
+
+/* The session's socket has closed: the injector has died, or it has given the session up. */
+static int why_closed(void)
 {
-	for (uint32_t i = 0; i < SHARDS_MAX; i++)
-		close_fd(injection->fds[i]);
-	(void)pthread_cond_destroy(&injection->changed);
-	(void)pthread_mutex_destroy(&injection->lock);
-	free(injection);
+	return injector_is_alive() ? -ETIMEDOUT : -EOWNERDEAD;
 }
 
-static struct injection *injection_new(pid_t pid, pid_t tid)
+static int receive_answer(int socket, struct injector_answer *ret_answer, uint64_t timeout_ms)
 {
-	struct injection *injection = calloc(1, sizeof(*injection));
-	pthread_condattr_t attributes;
+	struct injector_message message = {.bytes = ret_answer, .size_bytes = sizeof(*ret_answer)};
+	const int error = injector_receive(socket, &message, timeout_ms);
 
-	if (!injection)
-		return NULL;
-	injection->pid = pid;
-	injection->tid = tid;
-	for (uint32_t i = 0; i < SHARDS_MAX; i++)
-		injection->fds[i] = -1;
-	(void)pthread_mutex_init(&injection->lock, NULL);
-	(void)pthread_condattr_init(&attributes);
-	(void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&injection->changed, &attributes);
-	(void)pthread_condattr_destroy(&attributes);
-	/* The first thing asked: to stop the thread. */
-	injection->mailbox = MAILBOX_ASKED;
-	injection->operation = OPERATION_STOP;
-	return injection;
+	return error == -EPIPE ? why_closed() : error;
 }
 
-/* ---- tracer ---- */
-
-static long run_uffds(struct injection *injection)
+/* What was traced has been let go once the injector has closed its end, or soon will be. */
+static void await_closed(int socket)
 {
-	int fds[SHARDS_MAX];
-	int remote[SHARDS_MAX];
-	struct problem problem = {0};
-	int error = inject_uffd_make(&injection->tracee, injection->count, fds, remote, &problem);
+	struct injector_answer ignored;
 
-	(void)pthread_mutex_lock(&injection->lock);
-	injection->problem = problem;
-	if (!error) {
-		memcpy(injection->fds, fds, injection->count * sizeof(*fds));
-		memcpy(injection->remote, remote, injection->count * sizeof(*remote));
-	}
-	(void)pthread_mutex_unlock(&injection->lock);
-	return error;
+	(void)receive_answer(socket, &ignored, TRACEE_STOP_MS);
+	(void)close(socket);
 }
 
-static long run_close(struct injection *injection)
+static int explain_no_answer(pid_t pid, int error, struct problem *problem)
 {
-	for (uint32_t i = 0; i < injection->count; i++) {
-		const uint64_t argument[6] = {(uint64_t)injection->remote[i]};
-
-		(void)tracee_call(&injection->tracee, SYS_close, argument);
-	}
-	return 0;
+	if (error == -EOWNERDEAD)
+		return problem_set(problem, error, "injector-died",
+			"the injector (process %d) died while it worked in process %d; restart the "
+			"daemon's worker",
+			injector_pid(), pid);
+	return problem_set(problem, error, "no-answer",
+		"the injector (process %d) does not answer about process %d: %s", injector_pid(),
+		pid, strerror(-error));
 }
 
-/* The mailbox is ASKED: nobody else touches what was asked until it is answered. */
-static long run(struct injection *injection)
+/* The first request of a session and its answer: the socket, or -errno. */
+static int open_session(const struct injector_request *first, struct injector_answer *ret_answer,
+	struct problem *problem)
 {
-	struct tracee *tracee = &injection->tracee;
-
-	switch (injection->operation) {
-	case OPERATION_STOP:
-		return tracee_stop(tracee, injection->pid, injection->tid, &injection->problem);
-	case OPERATION_CALL: return tracee_call(tracee, injection->number, injection->argument);
-	case OPERATION_UFFDS: return run_uffds(injection);
-	case OPERATION_CLOSE: return run_close(injection);
-	case OPERATION_END: tracee_release(tracee); return 0;
-	}
-	UNREACHABLE();
-}
-
-/* Waits for the next thing to do; END when the caller has given up. */
-static enum operation next_asked(struct injection *injection)
-{
-	(void)pthread_mutex_lock(&injection->lock);
-	while (injection->mailbox != MAILBOX_ASKED && !injection->is_abandoned)
-		(void)pthread_cond_wait(&injection->changed, &injection->lock);
-	if (injection->is_abandoned)
-		injection->operation = OPERATION_END;
-	(void)pthread_mutex_unlock(&injection->lock);
-	return injection->operation;
-}
-
-static void answer(struct injection *injection, long result)
-{
-	uint64_t stopped_ns = injection->tracee.stopped_ns;
-
-	(void)pthread_mutex_lock(&injection->lock);
-	injection->result = result;
-	injection->is_late = injection->tracee.is_in_call;
-	if (stopped_ns)
-		injection->stopped_us = (clock_ns() - stopped_ns) / NS_PER_US;
-	injection->mailbox = MAILBOX_ANSWERED;
-	(void)pthread_cond_signal(&injection->changed);
-	(void)pthread_mutex_unlock(&injection->lock);
-}
-
-/* A call that is late keeps the tracer until it is back. */
-static void wait_out(struct injection *injection)
-{
-	tracee_wait_out(&injection->tracee);
-	(void)pthread_mutex_lock(&injection->lock);
-	injection->is_late = false;
-	(void)pthread_mutex_unlock(&injection->lock);
-}
-
-static void *tracer_main(void *context)
-{
-	struct injection *injection = context;
-	enum operation operation;
-	bool is_abandoned;
-
-	do {
-		long result;
-
-		operation = next_asked(injection);
-		result = run(injection);
-		answer(injection, result);
-		/* A stop that failed is let go by the end of this thread. */
-		if (operation == OPERATION_STOP && result < 0)
-			break;
-		wait_out(injection);
-	} while (operation != OPERATION_END);
-	(void)pthread_mutex_lock(&injection->lock);
-	injection->is_finished = true;
-	is_abandoned = injection->is_abandoned;
-	(void)pthread_cond_signal(&injection->changed);
-	(void)pthread_mutex_unlock(&injection->lock);
-	if (is_abandoned)
-		injection_free(injection);
-	return NULL;
-}
-
-/* ---- caller ---- */
-
-/* Signals are the main thread's: the tracer blocks them all. */
-static int start_tracer(struct injection *injection)
-{
-	pthread_attr_t attributes;
-	sigset_t all;
-	sigset_t before;
+	const int socket = injector_open(first, problem);
 	int error;
 
-	(void)sigfillset(&all);
-	(void)pthread_attr_init(&attributes);
-	(void)pthread_attr_setstacksize(&attributes, TRACER_STACK_BYTES);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&injection->tracer, &attributes, tracer_main, injection);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	(void)pthread_attr_destroy(&attributes);
-	return -error;
-}
-
-/* With the lock held: the tracer waits for something to do. */
-static bool is_ready(const struct injection *injection)
-{
-	return injection->mailbox == MAILBOX_IDLE && !injection->is_late;
-}
-
-static struct timespec after_ms(uint64_t timeout_ms)
-{
-	uint64_t end_ns = clock_ns() + timeout_ms * NS_PER_MS;
-
-	return (struct timespec){
-		.tv_sec = (time_t)(end_ns / NS_PER_S),
-		.tv_nsec = (long)(end_ns % NS_PER_S),
-	};
-}
-
-/* Takes the answer; with the lock held. -ETIMEDOUT: the tracer is not there in time. */
-static long take_answer(struct injection *injection, uint64_t timeout_ms)
-{
-	struct timespec end = after_ms(timeout_ms);
-	int late = 0;
-
-	while (injection->mailbox != MAILBOX_ANSWERED && late == 0)
-		late = pthread_cond_timedwait(&injection->changed, &injection->lock, &end);
-	if (injection->mailbox != MAILBOX_ANSWERED)
-		return -ETIMEDOUT;
-	injection->mailbox = MAILBOX_IDLE;
-	return injection->result;
-}
-
-/* Asks for one call, or for one of our operations, whose arguments are set already. */
-static long ask(struct injection *injection, enum operation operation)
-{
-	/* Each of the calls of an operation may be waited for, but only the last one may be late.
-	 */
-	uint64_t timeout_ms =
-		TRACEE_CALL_MS + TRACEE_STOP_MS + TRACEE_INTERRUPT_MS + ANSWER_GRACE_MS;
-
-	ASSERT(injection->mailbox == MAILBOX_IDLE);
-	injection->operation = operation;
-	injection->mailbox = MAILBOX_ASKED;
-	(void)pthread_cond_signal(&injection->changed);
-	return take_answer(injection, timeout_ms);
-}
-
-/* Frees the injection, or leaves that to a tracer that is still busy. */
-static uint64_t finish(struct injection *injection, uint64_t timeout_ms)
-{
-	struct timespec end = after_ms(timeout_ms);
-	uint64_t stopped_us;
-	bool is_finished;
-	int late = 0;
-
-	(void)pthread_mutex_lock(&injection->lock);
-	while (!injection->is_finished && late == 0)
-		late = pthread_cond_timedwait(&injection->changed, &injection->lock, &end);
-	is_finished = injection->is_finished;
-	stopped_us = injection->stopped_us;
-	if (!is_finished) {
-		injection->is_abandoned = true;
-		(void)pthread_cond_signal(&injection->changed);
-		(void)pthread_detach(injection->tracer);
-	}
-	(void)pthread_mutex_unlock(&injection->lock);
-	if (is_finished) {
-		(void)pthread_join(injection->tracer, NULL);
-		injection_free(injection);
-	}
-	return stopped_us;
-}
-
-static int begin_thread(
-	pid_t pid, pid_t tid, struct injection **ret_injection, struct problem *problem)
-{
-	struct injection *injection = injection_new(pid, tid);
-	int error;
-
-	if (!injection)
-		return problem_set(problem, -ENOMEM, "no-memory", "no memory for an injection");
-	error = start_tracer(injection);
+	if (socket < 0)
+		return socket;
+	error = receive_answer(socket, ret_answer, ANSWER_MS);
 	if (error) {
-		injection_free(injection);
-		return problem_set(
-			problem, error, "no-thread", "no tracer thread: %s", strerror(-error));
+		(void)close(socket);
+		return explain_no_answer(first->pid, error, problem);
 	}
-	(void)pthread_mutex_lock(&injection->lock);
-	error = (int)take_answer(injection, TRACEE_STOP_MS + ANSWER_GRACE_MS);
-	if (error && problem)
-		*problem = injection->problem;
-	(void)pthread_mutex_unlock(&injection->lock);
-	if (error) {
-		(void)finish(injection, TRACEE_STOP_MS);
-		return error;
-	}
-	*ret_injection = injection;
-	return 0;
+	if (ret_answer->is_stopped)
+		return socket;
+	await_closed(socket);
+	ASSERT(ret_answer->result < 0);
+	if (problem)
+		*problem = ret_answer->problem;
+	return (int)ret_answer->result;
 }
+
+/* ---- the choice of a thread ---- */
 
 /* Another thread, or the same a moment later, may do. */
 static bool is_worth_another(int error)
@@ -350,106 +122,187 @@ static bool is_worth_another(int error)
 }
 
 /* One choice of threads, tried in their order. */
-static int begin_best(pid_t pid, struct injection **ret_injection, struct problem *problem)
+static int open_best(
+	struct injector_request *first, struct injector_answer *ret_answer, struct problem *problem)
 {
 	struct inject_threads threads;
-	int error = inject_thread_choose(pid, &threads, problem);
+	int result = inject_thread_choose(first->pid, &threads, problem);
 
-	if (error)
-		return error;
+	if (result < 0)
+		return result;
 	for (uint32_t i = 0; i < threads.count; i++) {
-		error = begin_thread(pid, threads.tid[i], ret_injection, problem);
-		if (!is_worth_another(error))
-			return error;
+		first->tid = threads.tid[i];
+		result = open_session(first, ret_answer, problem);
+		if (!is_worth_another(result))
+			break;
 	}
-	/* A thread may end at any time: whether the process has, the next choice tells. */
-	return error == -ESRCH ? -EAGAIN : error;
+	/* A thread may end at any time: whether the process has, the next choice tells. The same
+	 * for who has begun to trace it. */
+	return result == -ESRCH || result == -EBUSY ? -EAGAIN : result;
+}
+
+/* The socket of a session with a stopped thread, or -errno. */
+static int open_any(
+	struct injector_request *first, struct injector_answer *ret_answer, struct problem *problem)
+{
+	const struct timespec pause = {.tv_nsec = (long)CHOICE_PAUSE_NS};
+	int result = -EAGAIN;
+
+	ASSERT(first->pid > 0);
+	ASSERT(first->pid != getpid());
+	for (uint32_t i = 0; i < CHOICES_MAX; i++) {
+		result = open_best(first, ret_answer, problem);
+		if (result != -EAGAIN && result != -EALREADY)
+			return result;
+		(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+	}
+	if (result == -EALREADY)
+		return -EBUSY;
+	return problem_set(problem, -ETIMEDOUT, "no-thread",
+		"no thread of process %d can be stopped: all are in uninterruptible sleep (state D "
+		"in ps -L); try again when its I/O is done",
+		first->pid);
+}
+
+/* ---- an injection ---- */
+
+static int send_request(const struct injection *injection, const struct injector_request *request)
+{
+	struct injector_request copy = *request;
+	const struct injector_message message = {.bytes = &copy, .size_bytes = sizeof(copy)};
+	const int error = injector_send(injection->socket, &message);
+
+	return error == -EPIPE ? why_closed() : error;
+}
+
+/* Result of the request, or why there is none. @fds: room for what comes with the answer. */
+static long ask(struct injection *injection, const struct injector_request *request,
+	struct injector_answer *ret_answer, struct injector_message *message)
+{
+	int error;
+
+	if (injection->is_late)
+		return -ETIMEDOUT;
+	message->bytes = ret_answer;
+	message->size_bytes = sizeof(*ret_answer);
+	error = send_request(injection, request);
+	if (!error)
+		error = injector_receive(injection->socket, message, ANSWER_MS);
+	if (error) {
+		injection->is_late = true;
+		return error == -EPIPE ? why_closed() : error;
+	}
+	injection->is_late = ret_answer->is_late;
+	injection->stopped_us = ret_answer->stopped_us;
+	return ret_answer->result;
+}
+
+static long ask_plain(struct injection *injection, const struct injector_request *request)
+{
+	struct injector_answer answer = {0};
+	struct injector_message message = {0};
+
+	return ask(injection, request, &answer, &message);
 }
 
 int inject_begin(pid_t pid, struct injection **ret_injection, struct problem *problem)
 {
-	const struct timespec pause = {.tv_nsec = (long)CHOICE_PAUSE_NS};
-	int error;
+	struct injector_request first = {.operation = INJECTOR_BEGIN, .pid = pid};
+	struct injection *injection = calloc(1, sizeof(*injection));
+	struct injector_answer answer = {0};
+	int socket;
 
-	ASSERT(pid > 0 && pid != getpid());
-	for (uint32_t i = 0; i < CHOICES_MAX; i++) {
-		error = begin_best(pid, ret_injection, problem);
-		if (error != -EAGAIN)
-			return error;
-		(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+	if (!injection)
+		return problem_set(problem, -ENOMEM, "no-memory", "no memory for an injection");
+	socket = open_any(&first, &answer, problem);
+	if (socket < 0) {
+		free(injection);
+		return socket;
 	}
-	return problem_set(problem, -ETIMEDOUT, "no-thread",
-		"no thread of process %d can be stopped: all are in uninterruptible sleep (state D "
-		"in "
-		"ps -L); try again when its I/O is done",
-		pid);
+	injection->pid = pid;
+	injection->socket = socket;
+	injection->stopped_us = answer.stopped_us;
+	*ret_injection = injection;
+	return 0;
 }
 
 long inject_call(struct injection *injection, long number, const uint64_t argument[6])
 {
-	long result = -ETIMEDOUT;
+	struct injector_request request = {.operation = INJECTOR_CALL, .number = number};
 
 	ASSERT(injection);
 	ASSERT(number >= 0);
-	(void)pthread_mutex_lock(&injection->lock);
-	if (is_ready(injection)) {
-		injection->number = number;
-		memcpy(injection->argument, argument, sizeof(injection->argument));
-		result = ask(injection, OPERATION_CALL);
-	}
-	(void)pthread_mutex_unlock(&injection->lock);
-	return result;
+	memcpy(request.argument, argument, sizeof(request.argument));
+	return ask_plain(injection, &request);
 }
 
 uint64_t inject_end(struct injection *injection)
 {
+	const struct injector_request request = {.operation = INJECTOR_END};
+	uint64_t stopped_us;
+
 	if (!injection)
 		return 0;
-	(void)pthread_mutex_lock(&injection->lock);
-	if (injection->mailbox == MAILBOX_IDLE) {
-		injection->operation = OPERATION_END;
-		injection->mailbox = MAILBOX_ASKED;
-		(void)pthread_cond_signal(&injection->changed);
-	}
-	(void)pthread_mutex_unlock(&injection->lock);
-	return finish(injection, TRACEE_INTERRUPT_MS);
+	(void)ask_plain(injection, &request);
+	stopped_us = injection->stopped_us;
+	(void)close(injection->socket);
+	free(injection);
+	return stopped_us;
+}
+
+/* All have arrived, or what has is closed here and there: we have no room for more. */
+static int take_uffds(struct injection *injection, const struct injector_answer *answer,
+	const struct injector_message *message, uint32_t count)
+{
+	if (message->fd_count == count)
+		return 0;
+	for (uint32_t i = 0; i < message->fd_count; i++)
+		close_fd(message->fds[i]);
+	inject_close(injection, answer->remote, count);
+	return -EMFILE;
 }
 
 int inject_uffds(struct injection *injection, uint32_t count, int *ret_fds, int *ret_remote,
 	struct problem *problem)
 {
-	int error = -ETIMEDOUT;
+	const struct injector_request request = {.operation = INJECTOR_UFFDS, .count = count};
+	struct injector_answer answer = {0};
+	int fds[SHARDS_MAX];
+	struct injector_message message = {.fds = fds, .fd_count = count};
+	int error;
 
-	ASSERT(count > 0 && count <= SHARDS_MAX);
-	(void)pthread_mutex_lock(&injection->lock);
-	if (is_ready(injection)) {
-		injection->count = count;
-		error = (int)ask(injection, OPERATION_UFFDS);
-	}
-	for (uint32_t i = 0; i < count && !error; i++) {
-		ret_fds[i] = take_fd(&injection->fds[i]);
-		ret_remote[i] = injection->remote[i];
-	}
+	ASSERT(count > 0);
+	ASSERT(count <= SHARDS_MAX);
+	error = (int)ask(injection, &request, &answer, &message);
 	if (error == -ETIMEDOUT)
-		(void)problem_set(problem, error, "call-timeout",
+		return problem_set(problem, error, "call-timeout",
 			"process %d did not finish making its userfaultfds in time",
 			injection->pid);
-	else if (error && problem)
-		*problem = injection->problem;
-	(void)pthread_mutex_unlock(&injection->lock);
-	return error;
+	if (error && answer.problem.error == 0)
+		return explain_no_answer(injection->pid, error, problem);
+	if (error) {
+		if (problem)
+			*problem = answer.problem;
+		return error;
+	}
+	error = take_uffds(injection, &answer, &message, count);
+	if (error)
+		return problem_set(problem, error, "no-descriptors",
+			"vmswapd has no free descriptor for %u userfaultfds", count);
+	memcpy(ret_fds, fds, count * sizeof(*fds));
+	memcpy(ret_remote, answer.remote, count * sizeof(*ret_remote));
+	return 0;
 }
 
 void inject_close(struct injection *injection, const int *remote, uint32_t count)
 {
+	struct injector_request request = {.operation = INJECTOR_CLOSE, .count = count};
+
 	ASSERT(count <= SHARDS_MAX);
-	(void)pthread_mutex_lock(&injection->lock);
-	if (is_ready(injection) && count > 0) {
-		injection->count = count;
-		memcpy(injection->remote, remote, count * sizeof(*remote));
-		(void)ask(injection, OPERATION_CLOSE);
-	}
-	(void)pthread_mutex_unlock(&injection->lock);
+	if (count == 0)
+		return;
+	memcpy(request.remote, remote, count * sizeof(*remote));
+	(void)ask_plain(injection, &request);
 }
 
 int inject_zap(struct injection *injection, uint64_t address, uint64_t size_bytes)
@@ -464,4 +317,25 @@ int inject_zap(struct injection *injection, uint64_t address, uint64_t size_byte
 		return (int)result;
 	argument[2] = MADV_DONTNEED;
 	return (int)inject_call(injection, SYS_madvise, argument);
+}
+
+int inject_zap_once(pid_t pid, uint64_t address, uint64_t size_bytes,
+	struct inject_zapped *ret_zapped, struct problem *problem)
+{
+	struct injector_request first = {.operation = INJECTOR_ZAP,
+		.pid = pid,
+		.address = address,
+		.size_bytes = size_bytes};
+	struct injector_answer answer = {0};
+	int socket;
+
+	ASSERT(address % PAGE_BYTES == 0);
+	ASSERT(size_bytes > 0 && size_bytes % PAGE_BYTES == 0);
+	socket = open_any(&first, &answer, problem);
+	if (socket < 0)
+		return socket;
+	(void)close(socket);
+	ret_zapped->result = (int)answer.result;
+	ret_zapped->stopped_us = answer.stopped_us;
+	return 0;
 }

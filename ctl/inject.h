@@ -4,8 +4,11 @@
  * of a few calls and continues as if nothing had been. Nothing is written into the target but what
  * a call itself writes. Sequence, thread choice and hazards: inject.c. x86-64.
  *
- * ptrace binds to the calling thread: one injection begins and ends on one control thread, which
- * must not be the one that reads events of the target's userfaultfds. Every wait has a bound.
+ * The injector process does the tracing (injector.h; it must have been started), so the end of this
+ * one at any instant leaves the target as it was. An injection belongs to one thread at a time,
+ * which must not be the one that reads events of the target's userfaultfds. Every wait has a bound.
+ * An injection that is left alone for some seconds is ended from the other side: -ETIMEDOUT from
+ * then on.
  */
 #ifndef VMSWAP_CTL_INJECT_H
 #define VMSWAP_CTL_INJECT_H
@@ -18,13 +21,14 @@ struct injection;
 
 /*
  * Stops a suited thread of @pid. -EPERM: ptrace forbidden, or seccomp that cannot be suspended;
- * -ESRCH: gone; -ETIMEDOUT: no thread stopped in time; -EBUSY: traced by somebody else. @problem
- * says it in words.
+ * -ESRCH: gone; -ETIMEDOUT: no thread stopped in time; -EBUSY: traced by somebody else, or for more
+ * than a second by another injection, maybe of a worker that was killed; -EOWNERDEAD: the injector
+ * has died. @problem says it in words.
  */
 int inject_begin(pid_t pid, struct injection **ret_injection, struct problem *problem);
 /*
- * Runs one call there: its result, or -errno of the call. -ESRCH: the process died;
- * -ETIMEDOUT: it did not return in time, and nothing else can be run before it does.
+ * Runs one call there: its result, or -errno of the call. -ESRCH: the process died; -ETIMEDOUT: it
+ * did not return in time; unless an interruption got it out, nothing else can be run; -EOWNERDEAD.
  */
 long inject_call(struct injection *injection, long number, const uint64_t argument[6]);
 /*
@@ -45,5 +49,15 @@ int inject_uffds(struct injection *injection, uint32_t count, int *ret_fds, int 
 void inject_close(struct injection *injection, const int *remote, uint32_t count);
 /* madvise(DONTNEED_LOCKED, DONTNEED before 5.18) on [address, address + size). 0 or -errno. */
 int inject_zap(struct injection *injection, uint64_t address, uint64_t size_bytes);
+
+struct inject_zapped {
+	int result; /* as inject_zap() */
+	uint64_t stopped_us;
+};
+
+/* Begin, zap and end in one request: how long the target stands depends on nothing but itself. 0
+ * when it was tried, else as inject_begin(). */
+int inject_zap_once(pid_t pid, uint64_t address, uint64_t size_bytes,
+	struct inject_zapped *ret_zapped, struct problem *problem);
 
 #endif

@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "ctl/injector.h"
 #include "ctl/problem.h"
 #include "ctl/procfs.h"
 #include "queue/base/assert.h"
@@ -88,6 +89,7 @@ struct candidate {
 struct search {
 	pid_t pid;
 	pid_t traced; /* a thread that is traced already, or 0 */
+	pid_t tracer; /* the thread that traces it */
 	bool is_seen; /* at least one thread was there */
 	uint32_t count;
 	struct candidate best[INJECT_THREADS_MAX]; /* sorted, best first */
@@ -125,11 +127,33 @@ static uint32_t rate(pid_t pid, pid_t tid)
 	return 2 * inject_thread_score((long)number, second_argument) + (tid != pid);
 }
 
-static bool is_traced(pid_t pid, pid_t tid)
+/* 0: nobody traces it. */
+static pid_t tracer_of(pid_t pid, pid_t tid)
 {
 	struct procfs_status status;
 
-	return procfs_status(pid, tid, &status) == 0 && status.tracer != 0;
+	return procfs_status(pid, tid, &status) == 0 ? status.tracer : 0;
+}
+
+/* Our own, or that of a worker before us, which finishes what it was asked. */
+static bool is_injector(pid_t tracer)
+{
+	struct procfs_stat stat;
+
+	return procfs_stat(tracer, 0, &stat) == 0 && strcmp(stat.comm, INJECTOR_NAME) == 0;
+}
+
+static int explain_traced(const struct search *search, struct problem *problem)
+{
+	if (is_injector(search->tracer))
+		return problem_set(problem, -EALREADY, "already-traced",
+			"an injector of vmswapd (thread %d), maybe of a worker that has died, is "
+			"at "
+			"work in process %d; try again when it has finished",
+			search->tracer, search->pid);
+	return problem_set(problem, -EBUSY, "already-traced",
+		"thread %d of process %d is traced already (a debugger); end that first",
+		search->traced, search->pid);
 }
 
 /* 1 ends the walk: a perfect thread, or one that is traced. */
@@ -142,7 +166,8 @@ static int visit_thread(void *context, int tid)
 	if (procfs_stat(search->pid, tid, &stat) < 0)
 		return 0; /* ended meanwhile */
 	search->is_seen |= !strchr("ZX", stat.state);
-	if (is_traced(search->pid, tid)) {
+	search->tracer = tracer_of(search->pid, tid);
+	if (search->tracer) {
 		search->traced = tid;
 		return 1;
 	}
@@ -167,11 +192,7 @@ int inject_thread_choose(pid_t pid, struct inject_threads *ret_threads, struct p
 	if (error < 0)
 		return problem_set(problem, error, "proc", "%s: %s", path, strerror(-error));
 	if (search.traced)
-		return problem_set(problem, -EBUSY, "already-traced",
-			"thread %d of process %d is traced already (a debugger, or another "
-			"injection); "
-			"end that first",
-			search.traced, pid);
+		return explain_traced(&search, problem);
 	if (search.count == 0)
 		return problem_set(problem, -EAGAIN, "no-thread",
 			"every thread of process %d is in uninterruptible sleep (D) or a kernel "

@@ -17,8 +17,9 @@ struct inject_threads {
 };
 
 /*
- * The best threads of @pid. -EBUSY: one that was looked at is traced already; -ESRCH: gone;
- * -EAGAIN: none is suited at the moment (all in uninterruptible sleep).
+ * The best threads of @pid. -EBUSY: one that was looked at is traced already; -EALREADY: by an
+ * injector of vmswapd; -ESRCH: gone; -EAGAIN: none is suited at the moment (all in uninterruptible
+ * sleep).
  */
 int inject_thread_choose(pid_t pid, struct inject_threads *ret_threads, struct problem *problem);
 /* Suits a thread that sleeps in system call @number (-1: runs); 0 is the worst. For tests. */

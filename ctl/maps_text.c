@@ -69,7 +69,7 @@ static void parse_flags(const char *line, struct maps_entry *entry)
 {
 	const char *flag = line + strlen("VmFlags:");
 
-	for (; flag[0] == ' ' && isalnum((unsigned char)flag[1]); flag += 3) {
+	for (; flag[0] == ' ' && isalnum((unsigned char)flag[1]) && flag[2]; flag += 3) {
 		char first = flag[1];
 		char second = flag[2];
 

@@ -33,12 +33,17 @@ bool methods_add_waiter(struct manager *manager, const struct waiter *waiter)
 
 uint64_t methods_deadline(json_int_t timeout_ms)
 {
-	return timeout_ms < 0 ? UINT64_MAX : clock_ns() + (uint64_t)timeout_ms * NS_PER_MS;
+	const uint64_t now_ns = clock_ns();
+
+	if (timeout_ms < 0 || (uint64_t)timeout_ms > (UINT64_MAX - now_ns) / NS_PER_MS)
+		return UINT64_MAX;
+	return now_ns + (uint64_t)timeout_ms * NS_PER_MS;
 }
 
 static const struct method methods[] = {
 	{"daemon.ping", methods_daemon_ping, false, RIGHT_ANY},
 	{"daemon.status", methods_daemon_status, false, RIGHT_ANY},
+	{"daemon.upgrade", methods_daemon_upgrade, false, RIGHT_ADMIN},
 	{"daemon.shutdown", methods_daemon_shutdown, false, RIGHT_ADMIN},
 	{"vm.attach", methods_attach, false, RIGHT_ADMIN},
 	{"vm.attach_self", methods_attach_self, false, RIGHT_SELF},
@@ -51,6 +56,7 @@ static const struct method methods[] = {
 	{"vm.trim", methods_vm_trim, false, RIGHT_ADMIN},
 	{"vm.swap_out", methods_vm_swap_out, false, RIGHT_ADMIN},
 	{"vm.disable", methods_vm_disable, false, RIGHT_ADMIN},
+	{"vm.scrub", methods_vm_scrub, false, RIGHT_ADMIN},
 	{"vm.wait", methods_vm_wait, false, RIGHT_READ},
 	{"job.list", methods_job_list, false, RIGHT_READ},
 	{"job.cancel", methods_job_cancel, false, RIGHT_ADMIN},

@@ -4,11 +4,12 @@
 #include <unistd.h>
 
 #include "ctl/call.h"
+#include "ctl/keeper.h"
 #include "ctl/manager.h"
 #include "ctl/methods_priv.h"
 #include "ctl/params.h"
 #include "engine/engine.h"
-#include "io/uffd.h"
+#include "io/feature.h"
 #include "queue/base/assert.h"
 #include "queue/base/clock.h"
 
@@ -21,21 +22,13 @@ void methods_daemon_ping(struct manager *manager, struct call *call)
 
 static json_t *features_json(uint32_t features)
 {
-	static const struct {
-		uint32_t bit;
-		const char *name;
-	} names[] = {
-		{UFFD_WP, "wp"},
-		{UFFD_WP_ASYNC_MARK, "wp-async"},
-		{UFFD_CAN_POISON, "poison"},
-		{UFFD_EVENTS, "events"},
-		{UFFD_EVENT_DISCARD, "event-discard"},
-	};
 	json_t *list = json_pack("[s, s]", "missing", "minor"); /* required, so always there */
+	const char *name;
+	uint32_t bit;
 
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (features & names[i].bit)
-			(void)json_array_append_new(list, json_string(names[i].name));
+	for (uint32_t i = 0; (name = feature_name(i, &bit)) != NULL; i++) {
+		if (features & bit)
+			(void)json_array_append_new(list, json_string(name));
 	}
 	return list;
 }
@@ -55,9 +48,26 @@ static json_t *store_json(const struct manager *manager)
 		(json_int_t)engine_store_retired_bytes(manager->engine));
 }
 
+static json_t *supervisor_json(const struct manager *manager)
+{
+	static const char *const upgrades[] = {
+		[HANDOVER_UPGRADE_NONE] = "none",
+		[HANDOVER_UPGRADE_DONE] = "done",
+		[HANDOVER_UPGRADE_FAILED] = "failed",
+	};
+	struct keeper_info info;
+
+	keeper_info(manager->keeper, &info);
+	return json_pack("{s:i, s:i, s:I, s:s, s:s}", "supervisor_pid", (int)info.supervisor_pid,
+		"worker_pid", (int)getpid(), "restarts", (json_int_t)info.restarts, "upgrade",
+		upgrades[MIN(info.upgrade, HANDOVER_UPGRADE_FAILED)], "state_dir",
+		manager->config->state_dir);
+}
+
 void methods_daemon_status(struct manager *manager, struct call *call)
 {
 	const struct config *config = manager->config;
+	json_t *status;
 	json_t *cpus;
 
 	if (!params_unpack(call, "{}"))
@@ -65,13 +75,27 @@ void methods_daemon_status(struct manager *manager, struct call *call)
 	cpus = json_array();
 	for (uint32_t i = 0; i < config->cpu_count; i++)
 		(void)json_array_append_new(cpus, json_integer(config->cpus[i]));
-	call_reply(call,
-		json_pack("{s:s, s:i, s:i, s:o, s:s, s:o, s:o, s:i, s:I}", "version",
-			VMSWAP_VERSION, "pid", (int)getpid(), "shards", (int)config->shard_count,
-			"cpus", cpus, "socket", config->socket_path, "store", store_json(manager),
-			"features", features_json(engine_features(manager->engine)), "vms",
-			(int)manager->record_count, "uptime_s",
-			(json_int_t)((clock_ns() - manager->started_ns) / NS_PER_S)));
+	status = json_pack("{s:s, s:i, s:i, s:o, s:s, s:o, s:b, s:s, s:o, s:i, s:I}", "version",
+		VMSWAP_VERSION, "pid", (int)getpid(), "shards", (int)config->shard_count, "cpus",
+		cpus, "socket", config->socket_path, "store", store_json(manager), "encrypted",
+		(int)engine_is_encrypted(manager->engine), "io",
+		engine_io_refusal(manager->engine) == 0 ? "io_uring" : "threads", "features",
+		features_json(engine_features(manager->engine)), "vms", (int)manager->record_count,
+		"uptime_s", (json_int_t)((clock_ns() - manager->started_ns) / NS_PER_S));
+	(void)json_object_update_new(status, supervisor_json(manager));
+	call_reply(call, status);
+}
+
+void methods_daemon_upgrade(struct manager *manager, struct call *call)
+{
+	const char *path = NULL;
+
+	if (!params_unpack(call, "{s?s}", "path", &path))
+		return;
+	if (path && path[0] != '/')
+		call_fail(call, CALL_INVALID_PARAMS, NULL, "path: must be absolute");
+	else
+		manager_begin_upgrade(manager, call, path);
 }
 
 void methods_daemon_shutdown(struct manager *manager, struct call *call)

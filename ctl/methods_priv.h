@@ -17,6 +17,7 @@ struct waiter;
 
 void methods_daemon_ping(struct manager *manager, struct call *call);
 void methods_daemon_status(struct manager *manager, struct call *call);
+void methods_daemon_upgrade(struct manager *manager, struct call *call);
 void methods_daemon_shutdown(struct manager *manager, struct call *call);
 void methods_job_list(struct manager *manager, struct call *call);
 void methods_job_cancel(struct manager *manager, struct call *call);
@@ -31,6 +32,7 @@ void methods_vm_disable(struct manager *manager, struct call *call);
 void methods_vm_add(struct manager *manager, struct call *call);
 void methods_vm_remove(struct manager *manager, struct call *call);
 void methods_vm_detach(struct manager *manager, struct call *call);
+void methods_vm_scrub(struct manager *manager, struct call *call);
 void methods_vm_wait(struct manager *manager, struct call *call);
 void methods_attach(struct manager *manager, struct call *call);
 void methods_attach_self(struct manager *manager, struct call *call);
@@ -41,7 +43,7 @@ void methods_debug_record_stop(struct manager *manager, struct call *call);
 bool methods_add_waiter(struct manager *manager, const struct waiter *waiter);
 /* Answers the call: its client has not the right. */
 void methods_not_permitted(struct call *call, const char *why);
-/* Of a timeout that may be left out: negative is never. */
+/* Of a timeout that may be left out: negative, or beyond the clock, is never. */
 uint64_t methods_deadline(json_int_t timeout_ms);
 /* The VM of that name, or NULL with the call answered. */
 struct record *methods_find_vm(struct manager *manager, struct call *call, const char *name);

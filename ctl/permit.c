@@ -8,6 +8,7 @@
 
 #include <linux/capability.h>
 
+#include "ctl/injector.h"
 #include "ctl/peer.h"
 #include "ctl/problem.h"
 #include "ctl/procfs.h"
@@ -117,7 +118,8 @@ static int check_seccomp(pid_t pid, const struct procfs_status *own, struct prob
 int permit_check(pid_t pid, struct problem *problem)
 {
 	struct procfs_status own;
-	int error = procfs_status(getpid(), gettid(), &own);
+	/* What counts is what the process that traces may do. */
+	int error = procfs_status(injector_pid(), 0, &own);
 
 	ASSERT(pid > 0);
 	if (error)

@@ -153,18 +153,11 @@ static bool take_ids(const char *text, const char *key, unsigned int ret_ids[3])
 	return true;
 }
 
-int procfs_status(pid_t pid, pid_t tid, struct procfs_status *ret_status)
+static int parse_status(const char *text, struct procfs_status *ret_status)
 {
-	char path[PROCFS_PATH_BYTES];
-	char text[STATUS_BYTES];
 	uid_t uids[3];
 	gid_t gids[3];
-	ssize_t size;
 
-	make_path(path, pid, tid, "status");
-	size = procfs_read(path, text, sizeof(text));
-	if (size < 0)
-		return (int)size;
 	if (!take_ids(text, "\nUid:\t", uids) || !take_ids(text, "\nGid:\t", gids))
 		return -EPROTO;
 	*ret_status = (struct procfs_status){
@@ -182,6 +175,17 @@ int procfs_status(pid_t pid, pid_t tid, struct procfs_status *ret_status)
 		.seccomp = (uint32_t)field_of(text, "\nSeccomp:", 10),
 	};
 	return 0;
+}
+
+int procfs_status(pid_t pid, pid_t tid, struct procfs_status *ret_status)
+{
+	char path[PROCFS_PATH_BYTES];
+	char text[STATUS_BYTES];
+	ssize_t size;
+
+	make_path(path, pid, tid, "status");
+	size = procfs_read(path, text, sizeof(text));
+	return size < 0 ? (int)size : parse_status(text, ret_status);
 }
 
 bool procfs_shares_user_ns(pid_t pid)

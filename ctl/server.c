@@ -24,6 +24,7 @@
 
 #include "ctl/session.h"
 #include "queue/base/assert.h"
+#include "queue/base/clock.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
 
@@ -110,11 +111,17 @@ static int open_to_others(const struct server *server)
 	return errno_of(fchmodat(AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW));
 }
 
+static int watch_listener(struct server *server)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+
+	return errno_of(epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, server->listen_fd, &event));
+}
+
 static int listen_at(struct server *server)
 {
 	ASSERT(server->lock_fd >= 0 && server->epoll_fd >= 0);
 	const struct sockaddr *address = (const struct sockaddr *)&server->address;
-	struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
 	int error;
 
 	server->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -131,7 +138,7 @@ static int listen_at(struct server *server)
 		return error;
 	if (listen(server->listen_fd, BACKLOG) < 0)
 		return -errno;
-	return errno_of(epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, server->listen_fd, &event));
+	return watch_listener(server);
 }
 
 static int open_descriptors(struct server *server)
@@ -144,6 +151,8 @@ static int open_descriptors(struct server *server)
 	server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (server->epoll_fd < 0)
 		return -errno;
+	if (server->is_bound) /* adopted */
+		return watch_listener(server);
 	error = take_lock(server);
 	if (error)
 		return error;
@@ -153,13 +162,12 @@ static int open_descriptors(struct server *server)
 	return listen_at(server);
 }
 
-int server_open(const struct server_config *config, struct server **ret_server)
+static int new_server(const struct server_config *config, struct server **ret_server)
 {
 	ASSERT(config->path && config->handler);
 	ASSERT(ret_server);
 	const char *path = config->path;
 	struct server *server;
-	int error;
 
 	if (path[0] == '\0') /* bind() would choose an abstract name */
 		return -EINVAL;
@@ -174,6 +182,17 @@ int server_open(const struct server_config *config, struct server **ret_server)
 	server->handler = config->handler;
 	server->context = config->context;
 	server->lock_fd = server->listen_fd = server->epoll_fd = server->spare_fd = -1;
+	*ret_server = server;
+	return 0;
+}
+
+int server_open(const struct server_config *config, struct server **ret_server)
+{
+	struct server *server;
+	int error = new_server(config, &server);
+
+	if (error)
+		return error;
 	error = open_descriptors(server);
 	if (error) {
 		server_close(server);
@@ -181,6 +200,32 @@ int server_open(const struct server_config *config, struct server **ret_server)
 	}
 	*ret_server = server;
 	return 0;
+}
+
+int server_adopt(const struct server_config *config, const int fds[2], struct server **ret_server)
+{
+	struct server *server;
+	int error = new_server(config, &server);
+
+	if (error)
+		return error;
+	server->lock_fd = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
+	server->listen_fd = fcntl(fds[1], F_DUPFD_CLOEXEC, 0);
+	server->is_bound = true;
+	error = server->lock_fd < 0 || server->listen_fd < 0 ? -EMFILE : open_descriptors(server);
+	if (error) {
+		server->is_bound = false; /* the next one may have more luck */
+		server_close(server);
+		return error;
+	}
+	*ret_server = server;
+	return 0;
+}
+
+void server_fds(const struct server *server, int ret_fds[2])
+{
+	ret_fds[0] = server->lock_fd;
+	ret_fds[1] = server->listen_fd;
 }
 
 void server_close(struct server *server)
@@ -299,6 +344,17 @@ static void drop(struct server *server, struct session *session)
 	session_free(session);
 }
 
+/* Those are dropped in the next turn: epoll reports the end of what is refused. */
+static void refuse_holders(struct server *server)
+{
+	const uint64_t now_ns = clock_ns();
+
+	for (uint32_t i = 0; i < server->session_count; i++)
+		if (session_holds_too_long(server->sessions[i], now_ns))
+			session_refuse(server->sessions[i], CALL_INVALID_REQUEST,
+				"a line with descriptors must end within 5 s");
+}
+
 void server_step(struct server *server)
 {
 	ASSERT(server);
@@ -313,6 +369,7 @@ void server_step(struct server *server)
 		else if (!session_step(session, events[i].events, server->handler, server->context))
 			drop(server, session);
 	}
+	refuse_holders(server);
 }
 
 void server_publish(struct server *server, json_t *event)

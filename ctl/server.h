@@ -30,6 +30,13 @@ struct server_config {
  * replaced; -EADDRINUSE when a daemon answers. The handler has to look at what its caller may do.
  */
 int server_open(const struct server_config *config, struct server **ret_server);
+/*
+ * Goes on with the lock and the listener of a server that died, server_fds() of it; they stay the
+ * caller's. Who connected meanwhile waits there. The socket keeps the mode and group that it has.
+ */
+int server_adopt(const struct server_config *config, const int fds[2], struct server **ret_server);
+/* The lock and the listener: for somebody who keeps them open beyond this process's death. */
+void server_fds(const struct server *server, int ret_fds[2]);
 void server_close(struct server *server);
 
 /* An epoll descriptor: readable when server_step() has work. */

@@ -55,6 +55,7 @@ struct session {
 	struct buffer input;
 	struct buffer output;
 	struct fd_list held;
+	uint64_t held_since_ns; /* when the first of them came */
 	uint32_t call_count;
 	struct call *calls[SESSION_CALLS_MAX]; /* NULL: a free slot */
 };
@@ -236,6 +237,13 @@ void session_send(struct session *session, const struct rpc_text *text)
 	session_arm(session);
 }
 
+bool session_holds_too_long(const struct session *session, uint64_t now_ns)
+{
+	session_check(session);
+	return !session->is_over && session->held.count > 0 &&
+	       now_ns >= session->held_since_ns + SESSION_HOLD_NS;
+}
+
 static void send_error(
 	struct session *session, json_t *id, enum call_error code, const char *message)
 {
@@ -314,6 +322,15 @@ static struct call *begin_call(
 	return call;
 }
 
+/* A call that has been answered is gone, and with it its place among the calls. */
+static bool is_waiting(const struct session *session, const struct call *call)
+{
+	for (uint32_t i = 0; i < SESSION_CALLS_MAX; i++)
+		if (session->calls[i] == call)
+			return true;
+	return false;
+}
+
 struct receiver {
 	server_handler *handler;
 	void *context;
@@ -332,8 +349,11 @@ static void handle_line(struct session *session, const char *line, size_t size, 
 		send_error(session, request.id, problem.code, problem.message);
 	rpc_request_done(&request);
 	fd_list_close(fds);
-	if (call)
-		receiver->handler(receiver->context, call);
+	if (!call)
+		return;
+	receiver->handler(receiver->context, call);
+	if (is_waiting(session, call))
+		call_drop_fds(call);
 }
 
 static bool is_blank(const char *line, size_t size)
@@ -365,6 +385,8 @@ static void handle_lines(
 			handle_line(session, line, size, &fds, receiver);
 		buffer_consume(input, size + 1);
 	}
+	if (session->held.count == 0)
+		session->held_since_ns = clock_ns();
 	fd_list_append(&session->held, fresh);
 	ASSERT(fresh->count == 0);
 	if (buffer_size(input) > SESSION_LINE_BYTES_MAX)

@@ -14,6 +14,7 @@
 #include "ctl/server.h"
 #include "engine/limits.h"
 #include "queue/base/bits.h"
+#include "queue/base/clock.h"
 
 /* A line holds one request; the largest, attach_self of REGIONS_MAX regions, is below 16 KiB. */
 #define SESSION_LINE_BYTES_MAX MIB
@@ -27,6 +28,12 @@
 #define SESSION_CALLS_MAX 64u
 /* What vm.attach_self may need: one uffd a shard, one memfd a region, one channel. */
 #define SESSION_FDS_MAX (SHARDS_MAX + REGIONS_MAX + 1)
+
+/*
+ * Descriptors may wait so long for the end of their line. One of them may be the client's own end
+ * of the connection: as long as we hold that, we never hear that the client has gone.
+ */
+#define SESSION_HOLD_NS (5 * NS_PER_S)
 
 struct peer;
 struct session;
@@ -61,6 +68,8 @@ void session_send(struct session *session, const struct rpc_text *text);
 /* An error about the connection itself, then the end of it. */
 void session_refuse(struct session *session, enum call_error code, const char *message);
 bool session_is_subscribed(const struct session *session);
+/* A line with descriptors has not ended within SESSION_HOLD_NS. */
+bool session_holds_too_long(const struct session *session, uint64_t now_ns);
 
 /* What call.c needs of its session. */
 const struct peer *session_peer(const struct session *session);
@@ -74,6 +83,8 @@ void session_call_done(struct session *session, uint32_t slot);
  */
 struct call *call_new(
 	struct session *session, uint32_t slot, struct rpc_request *request, struct fd_list *fds);
+/* What its handler has not taken is not wanted; a call that waits holds none. */
+void call_drop_fds(struct call *call);
 /* Its client has gone. */
 void call_orphan(struct call *call);
 

@@ -16,7 +16,7 @@
 static int zap_range(
 	const struct member *member, uint64_t address, uint64_t size_bytes, struct problem *problem)
 {
-	struct injection *injection = NULL;
+	struct inject_zapped zapped;
 	int rc;
 
 	if (member->channel >= 0) {
@@ -27,11 +27,10 @@ static int zap_range(
 					 (int)member->target.pid, member->target.comm,
 					 strerror(-rc));
 	}
-	rc = inject_begin(member->target.pid, &injection, problem);
+	rc = inject_zap_once(member->target.pid, address, size_bytes, &zapped, problem);
 	if (rc < 0)
 		return rc;
-	rc = inject_zap(injection, address, size_bytes);
-	(void)inject_end(injection);
+	rc = zapped.result;
 	return rc >= 0 ? 0
 		       : problem_set(problem, rc, "zap-failed",
 				 "madvise in process %d (%s) failed: %s", (int)member->target.pid,

@@ -6,6 +6,7 @@
 #ifndef VMSWAP_ENGINE_COMMAND_H
 #define VMSWAP_ENGINE_COMMAND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "engine/engine.h"
@@ -23,6 +24,7 @@ enum command_kind {
 	COMMAND_FORGET_CHILDREN, /* close the descriptors of forked children of a VM */
 	COMMAND_RECORD,		 /* record the faults of a VM from now on, or no more */
 	COMMAND_SPACE,		 /* give the space of one free slot group back */
+	COMMAND_SLOT,		 /* give a slot that no page has back, or retire it */
 	COMMAND_STOP,		 /* the shard ends; it must have no process and no chunk */
 };
 
@@ -45,6 +47,10 @@ struct command {
 
 	/* COMMAND_RECORD */
 	struct recorder *recorder; /* of this shard; NULL: no more */
+
+	/* COMMAND_SLOT */
+	uint32_t slot;
+	bool is_retired;
 
 	/* SERVE: 0 or -errno. SPACE: bytes given back. */
 	int64_t outcome;

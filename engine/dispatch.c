@@ -5,7 +5,6 @@
  * DISPATCH_IN_FLIGHT commands at a time, so that a shard never waits for the control thread.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "engine/command.h"
@@ -23,9 +22,6 @@ struct dispatch {
 	struct chunk_range range;
 	struct dispatch_control *control; /* may be NULL */
 	struct dispatch_result *result;
-	struct cmdq *reply;
-	struct command *command; /* DISPATCH_IN_FLIGHT a shard */
-	uint32_t *free_command;	 /* stacks of indices of command, one a shard */
 	uint32_t free_count[SHARDS_MAX];
 	uint32_t cursor[SHARDS_MAX]; /* next chunk to look at */
 	uint32_t in_flight;
@@ -63,13 +59,14 @@ static uint32_t next_chunk(struct dispatch *dispatch, uint32_t shard)
 static void send(struct dispatch *dispatch, uint32_t shard, uint32_t chunk)
 {
 	const uint32_t top = shard * DISPATCH_IN_FLIGHT + --dispatch->free_count[shard];
-	struct command *command = &dispatch->command[dispatch->free_command[top]];
+	struct vm *vm = dispatch->vm;
+	struct command *command = &vm->command[vm->free_command[top]];
 
 	*command = (struct command){
 		.magic = COMMAND_MAGIC,
 		.kind = COMMAND_CHUNK,
-		.vm = dispatch->vm,
-		.reply = dispatch->reply,
+		.vm = vm,
+		.reply = vm->reply,
 		.op = dispatch->op,
 		.chunk = chunk,
 	};
@@ -77,7 +74,7 @@ static void send(struct dispatch *dispatch, uint32_t shard, uint32_t chunk)
 		command->bits = dispatch->range.bits +
 				(size_t)(chunk - dispatch->range.first) * BITMAP_WORDS(CHUNK_PAGES);
 	dispatch->in_flight++;
-	engine_push(dispatch->vm->engine, shard, command);
+	engine_push(vm->engine, shard, command);
 }
 
 static void send_all(struct dispatch *dispatch)
@@ -102,6 +99,8 @@ static void add_result(struct dispatch_result *sum, const struct dispatch_result
 	sum->clean_pages += one->clean_pages;
 	sum->left_pages += one->left_pages;
 	sum->bytes += one->bytes;
+	sum->bad_pages += one->bad_pages;
+	sum->mended_pages += one->mended_pages;
 	if (one->next_ready_ns != 0 &&
 		(sum->next_ready_ns == 0 || one->next_ready_ns < sum->next_ready_ns))
 		sum->next_ready_ns = one->next_ready_ns;
@@ -111,7 +110,8 @@ static void add_result(struct dispatch_result *sum, const struct dispatch_result
 
 static void take(struct dispatch *dispatch, struct command *command)
 {
-	const uint32_t shard = vm_owner(dispatch->vm, command->chunk);
+	struct vm *vm = dispatch->vm;
+	const uint32_t shard = vm_owner(vm, command->chunk);
 
 	ASSERT(command->magic == COMMAND_MAGIC);
 	add_result(dispatch->result, &command->result);
@@ -119,27 +119,21 @@ static void take(struct dispatch *dispatch, struct command *command)
 		atomic_store(&dispatch->control->chunks_done, dispatch->result->chunks);
 		atomic_store(&dispatch->control->pages_done, dispatch->result->pages);
 	}
-	dispatch->free_command[shard * DISPATCH_IN_FLIGHT + dispatch->free_count[shard]++] =
-		(uint32_t)(command - dispatch->command);
+	vm->free_command[shard * DISPATCH_IN_FLIGHT + dispatch->free_count[shard]++] =
+		(uint32_t)(command - vm->command);
 	dispatch->in_flight--;
 }
 
-static int dispatch_init(struct dispatch *dispatch)
+static void dispatch_init(struct dispatch *dispatch)
 {
 	const uint32_t shards = dispatch->vm->shard_count;
-	const uint32_t count = shards * DISPATCH_IN_FLIGHT;
 
-	dispatch->command = calloc(count, sizeof(*dispatch->command));
-	dispatch->free_command = calloc(count, sizeof(*dispatch->free_command));
-	if (!dispatch->command || !dispatch->free_command)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < count; i++)
-		dispatch->free_command[i] = i;
+	for (uint32_t i = 0; i < shards * DISPATCH_IN_FLIGHT; i++)
+		dispatch->vm->free_command[i] = i;
 	for (uint32_t shard = 0; shard < shards; shard++) {
 		dispatch->free_count[shard] = DISPATCH_IN_FLIGHT;
 		dispatch->cursor[shard] = dispatch->range.first;
 	}
-	return replies_lend(&dispatch->vm->engine->replies, &dispatch->reply);
 }
 
 static bool is_aborted(const struct dispatch *dispatch)
@@ -160,10 +154,21 @@ static int run(struct dispatch *dispatch)
 			send_all(dispatch);
 		if (dispatch->in_flight == 0)
 			return is_stopped ? -ECANCELED : 0;
-		command = engine_pop(dispatch->vm->engine, dispatch->reply, ABORT_POLL_MS);
+		command = engine_pop(dispatch->vm->engine, dispatch->vm->reply, ABORT_POLL_MS);
 		if (command)
 			take(dispatch, command);
 	}
+}
+
+int vm_next_stored(const struct vm *vm, uint32_t first, uint32_t *ret_chunk)
+{
+	for (uint32_t chunk = first; chunk < vm->chunk_count; chunk++) {
+		if (vm_chunk_has_work(vm, chunk, CHUNK_SCRUB)) {
+			*ret_chunk = chunk;
+			return 0;
+		}
+	}
+	return -ENXIO;
 }
 
 int vm_dispatch(struct vm *vm, enum chunk_op op, const struct chunk_range *range,
@@ -177,16 +182,10 @@ int vm_dispatch(struct vm *vm, enum chunk_op op, const struct chunk_range *range
 		.control = control,
 		.result = ret_result,
 	};
-	int error;
 
 	ASSERT(dispatch.range.count <= vm->chunk_count);
 	ASSERT(dispatch.range.first <= vm->chunk_count - dispatch.range.count);
 	memset(ret_result, 0, sizeof(*ret_result));
-	error = dispatch_init(&dispatch);
-	if (!error)
-		error = run(&dispatch);
-	replies_take_back(&vm->engine->replies, dispatch.reply);
-	free(dispatch.free_command);
-	free(dispatch.command);
-	return error;
+	dispatch_init(&dispatch);
+	return run(&dispatch);
 }

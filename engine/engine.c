@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "engine/adopt.h"
+#include "engine/cipher.h"
 #include "engine/command.h"
 #include "engine/engine_priv.h"
+#include "engine/layout.h"
+#include "io/cut.h"
 #include "io/slots.h"
 #include "io/uffd.h"
+#include "io/uring.h"
 #include "queue/base/assert.h"
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
@@ -35,14 +41,14 @@ static int make_events(struct engine *engine)
 	return 0;
 }
 
-static int make_shards(struct engine *engine, const struct engine_config *config)
+static int make_shards(struct engine *engine)
 {
 	engine->shard = calloc(engine->shard_count, sizeof(*engine->shard));
 	if (!engine->shard)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < engine->shard_count; i++) {
 		const int error = shard_init(
-			&engine->shard[i], engine, i, config->cpus ? config->cpus[i] : -1);
+			&engine->shard[i], engine, i, engine->is_pinned ? engine->cpus[i] : -1);
 
 		if (error)
 			return error;
@@ -50,23 +56,81 @@ static int make_shards(struct engine *engine, const struct engine_config *config
 	return 0;
 }
 
+static uint64_t slot_map_bytes(const struct engine *engine)
+{
+	return slots_map_bytes(engine->store.size_bytes / PAGE_BYTES);
+}
+
+static int open_new(struct engine *engine, const struct engine_config *config)
+{
+	struct engine_header *header;
+	int error = digest_secret_make(&engine->secret);
+
+	if (!error)
+		error = swapfile_open(&config->store, &engine->store);
+	if (!error)
+		error = shared_open("vmswap-slots", slot_map_bytes(engine), &engine->slot_map);
+	if (!error)
+		error = shared_open("vmswap-engine", sizeof(*header), &engine->header);
+	if (error)
+		return error;
+	header = engine->header.memory;
+	*header = (struct engine_header){
+		.magic = LAYOUT_ENGINE_MAGIC,
+		.layout = LAYOUT_VERSION,
+		.shard_count = engine->shard_count,
+		.store_bytes = engine->store.size_bytes,
+		.store_kind = engine->store.kind,
+		.store_is_preallocated = engine->store.is_preallocated,
+		.is_encrypted = engine->is_encrypted,
+		.secret = engine->secret,
+	};
+	return 0;
+}
+
+static int open_adopted(struct engine *engine, const int *parts)
+{
+	const struct engine_header *header;
+	int error = shared_adopt(parts[ENGINE_HEADER], sizeof(*header), &engine->header);
+
+	if (error)
+		return error;
+	header = engine->header.memory;
+	if (header->magic != LAYOUT_ENGINE_MAGIC || header->layout != LAYOUT_VERSION ||
+		header->shard_count != engine->shard_count)
+		return -ESTALE;
+	const struct swapfile kept = {
+		.fd = parts[ENGINE_STORE],
+		.kind = (enum swapfile_kind)header->store_kind,
+		.size_bytes = header->store_bytes,
+		.is_preallocated = header->store_is_preallocated != 0,
+	};
+
+	engine->secret = header->secret;
+	engine->is_encrypted = header->is_encrypted != 0;
+	error = swapfile_adopt(&kept, &engine->store);
+	if (error)
+		return error;
+	return shared_adopt(parts[ENGINE_SLOT_MAP], slot_map_bytes(engine), &engine->slot_map);
+}
+
 static int make_parts(struct engine *engine, const struct engine_config *config)
 {
-	int error = digest_secret_make(&engine->secret);
+	int error = cut_install();
 
 	if (!error)
 		error = uffd_features(&engine->features);
 	if (!error)
-		error = swapfile_open(&config->store, &engine->store);
-	if (!error)
-		error = shared_open("vmswap-slots",
-			slots_map_bytes(engine->store.size_bytes / PAGE_BYTES), &engine->slot_map);
+		error = config->parts ? open_adopted(engine, config->parts)
+				      : open_new(engine, config);
 	if (!error)
 		error = cmdq_new(engine->shard_count, CMDQ_CAPACITY, &engine->cmdq);
 	if (!error)
 		error = make_events(engine);
+	if (!error && !config->parts)
+		error = make_shards(engine);
 	if (!error)
-		error = make_shards(engine, config);
+		error = replies_lend(&engine->replies, &engine->reply);
 	return error;
 }
 
@@ -79,8 +143,11 @@ static void destroy(struct engine *engine)
 	ring_free(engine->events_free);
 	cmdq_free(engine->events);
 	cmdq_free(engine->cmdq);
+	free(engine->limbo);
 	shared_close(&engine->slot_map);
+	shared_close(&engine->header);
 	swapfile_close(&engine->store);
+	replies_take_back(&engine->replies, engine->reply);
 	replies_destroy(&engine->replies);
 	(void)pthread_mutex_destroy(&engine->space_lock);
 	free(engine);
@@ -97,7 +164,11 @@ static int make(const struct engine_config *config, struct engine **ret_engine)
 	if (!engine)
 		return -ENOMEM;
 	engine->shard_count = config->shard_count;
+	engine->is_encrypted = config->is_encrypted;
 	engine->spin_ns = config->poll_us * NS_PER_US;
+	engine->is_pinned = config->cpus != NULL;
+	if (config->cpus)
+		memcpy(engine->cpus, config->cpus, engine->shard_count * sizeof(engine->cpus[0]));
 	engine->store.fd = -1;
 	(void)pthread_mutex_init(&engine->space_lock, NULL);
 	replies_init(&engine->replies, engine->shard_count);
@@ -110,6 +181,15 @@ static int make(const struct engine_config *config, struct engine **ret_engine)
 	return 0;
 }
 
+static int begin_shards(struct engine *engine)
+{
+	int error = 0;
+
+	for (uint32_t i = 0; !error && i < engine->shard_count; i++)
+		error = shard_begin(&engine->shard[i]);
+	return error;
+}
+
 int engine_new(const struct engine_config *config, struct engine **ret_engine)
 {
 	struct engine *engine;
@@ -118,12 +198,11 @@ int engine_new(const struct engine_config *config, struct engine **ret_engine)
 	if (error)
 		return error;
 	engine->is_stepped = true;
-	for (uint32_t i = 0; i < engine->shard_count; i++) {
-		error = shard_begin(&engine->shard[i]);
-		if (error) {
-			destroy(engine);
-			return error;
-		}
+	if (!config->parts)
+		error = begin_shards(engine);
+	if (error) {
+		destroy(engine);
+		return error;
 	}
 	*ret_engine = engine;
 	return 0;
@@ -139,14 +218,32 @@ static void step_all(struct engine *engine)
 static void stop_shards(struct engine *engine, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		struct command command = {.magic = COMMAND_MAGIC, .kind = COMMAND_STOP};
+		struct command command = {
+			.magic = COMMAND_MAGIC,
+			.kind = COMMAND_STOP,
+			.reply = engine->reply,
+		};
 
-		if (replies_lend(&engine->replies, &command.reply))
-			abort(); /* without memory the threads cannot be told to end */
 		engine_call(engine, i, &command);
 		(void)pthread_join(engine->shard[i].thread, NULL);
-		replies_take_back(&engine->replies, command.reply);
 	}
+}
+
+static int start_shards(struct engine *engine)
+{
+	for (uint32_t i = 0; i < engine->shard_count; i++) {
+		struct shard *shard = &engine->shard[i];
+		int error = -pthread_create(&shard->thread, NULL, shard_run, shard);
+
+		if (!error)
+			error = shard_await_begin(shard);
+		if (error) {
+			stop_shards(engine, i);
+			return error;
+		}
+	}
+	engine->has_threads = true;
+	return 0;
 }
 
 int engine_start(const struct engine_config *config, struct engine **ret_engine)
@@ -156,25 +253,69 @@ int engine_start(const struct engine_config *config, struct engine **ret_engine)
 
 	if (error)
 		return error;
-	for (uint32_t i = 0; i < engine->shard_count; i++) {
-		struct shard *shard = &engine->shard[i];
-
-		error = -pthread_create(&shard->thread, NULL, shard_run, shard);
-		if (error) {
-			stop_shards(engine, i);
-			destroy(engine);
-			return error;
-		}
+	if (!config->parts)
+		error = start_shards(engine);
+	if (error) {
+		destroy(engine);
+		return error;
 	}
 	*ret_engine = engine;
 	return 0;
+}
+
+int engine_resume(struct engine *engine, struct vm *const *vms, uint32_t count)
+{
+	int error = adopt_slots(engine, vms, count);
+
+	if (!error)
+		error = make_shards(engine);
+	if (!error)
+		error = engine->is_stepped ? begin_shards(engine) : start_shards(engine);
+	return error;
+}
+
+/* A slot that a predecessor was writing. */
+static void give_back(struct engine *engine, uint32_t slot, bool is_retired, struct cmdq *reply)
+{
+	struct command command = {
+		.magic = COMMAND_MAGIC,
+		.kind = COMMAND_SLOT,
+		.slot = slot,
+		.is_retired = is_retired,
+		.reply = reply,
+	};
+
+	engine_call(engine, slot / CHUNK_PAGES % engine->shard_count, &command);
+}
+
+uint32_t engine_settle(struct engine *engine)
+{
+	const uint32_t count = engine->limbo_count;
+	struct cmdq *reply;
+	bool is_retired;
+
+	if (count == 0 || replies_lend(&engine->replies, &reply))
+		return count;
+	is_retired = swapfile_drain(&engine->store, (uint64_t)engine->limbo[0] * PAGE_BYTES) != 0;
+	for (uint32_t i = 0; i < count; i++)
+		give_back(engine, engine->limbo[i], is_retired, reply);
+	engine->limbo_count = 0;
+	replies_take_back(&engine->replies, reply);
+	return is_retired ? count : 0;
+}
+
+void engine_parts(const struct engine *engine, int ret_fds[ENGINE_PARTS])
+{
+	ret_fds[ENGINE_STORE] = engine->store.fd;
+	ret_fds[ENGINE_SLOT_MAP] = engine->slot_map.fd;
+	ret_fds[ENGINE_HEADER] = engine->header.fd;
 }
 
 void engine_stop(struct engine *engine)
 {
 	if (!engine)
 		return;
-	if (!engine->is_stepped)
+	if (engine->has_threads)
 		stop_shards(engine, engine->shard_count);
 	destroy(engine);
 }
@@ -187,6 +328,22 @@ uint32_t engine_shard_count(const struct engine *engine)
 uint32_t engine_features(const struct engine *engine)
 {
 	return engine->features;
+}
+
+int engine_io_refusal(const struct engine *engine)
+{
+	/* A successor has no shards before it resumes. */
+	return engine->shard ? uring_refusal(engine->shard[0].ring) : 0;
+}
+
+bool engine_encrypts_fast(void)
+{
+	return cipher_is_fast();
+}
+
+bool engine_is_encrypted(const struct engine *engine)
+{
+	return engine->is_encrypted;
 }
 
 uint64_t engine_store_bytes(const struct engine *engine)
@@ -251,12 +408,12 @@ void engine_call(struct engine *engine, uint32_t shard, struct command *command)
 	ASSERT(answer == command);
 }
 
-static uint64_t release_one(struct engine *engine, uint32_t shard, struct cmdq *reply)
+static uint64_t release_one(struct engine *engine, uint32_t shard)
 {
 	struct command command = {
 		.magic = COMMAND_MAGIC,
 		.kind = COMMAND_SPACE,
-		.reply = reply,
+		.reply = engine->reply,
 	};
 
 	engine_call(engine, shard, &command);
@@ -268,19 +425,17 @@ uint64_t engine_release_space(struct engine *engine, uint64_t max_bytes)
 {
 	uint64_t released = 0;
 	uint64_t round = 1;
-	struct cmdq *reply;
 
-	if (engine->store.is_preallocated || replies_lend(&engine->replies, &reply))
+	if (engine->store.is_preallocated)
 		return 0;
 	(void)pthread_mutex_lock(&engine->space_lock);
 	while (released < max_bytes && round > 0) {
 		round = 0;
 		for (uint32_t i = 0; i < engine->shard_count && released + round < max_bytes; i++)
-			round += release_one(engine, i, reply);
+			round += release_one(engine, i);
 		released += round;
 	}
 	(void)pthread_mutex_unlock(&engine->space_lock);
-	replies_take_back(&engine->replies, reply);
 	return released;
 }
 

@@ -28,16 +28,27 @@ struct engine_config {
 	const int *cpus;      /* CPU of each shard, or NULL: not pinned */
 	uint32_t poll_us;     /* spin this long after activity before sleeping */
 	struct swapfile_config store;
+	bool is_encrypted; /* what is stored; a successor goes on as it was */
+	/* Descriptors of a predecessor that died, borrowed (successor.h); NULL: a new engine. */
+	const int *parts;
 };
 
-/* Opens the store and starts the shards. -errno. */
+/* Whether the CPU has instructions for encryption: some GB/s. Any thread. */
+bool engine_encrypts_fast(void);
+bool engine_is_encrypted(const struct engine *engine);
+
+/*
+ * Opens the store and starts the shards. -errno. With the parts of a predecessor no shard runs yet:
+ * adopt its VMs with vm_new(), then engine_resume(). -ESTALE: its layout or its shards are others.
+ */
 int engine_start(const struct engine_config *config, struct engine **ret_engine);
 /* Every VM must be freed. Stops the shards, closes the store. NULL is fine. */
 void engine_stop(struct engine *engine);
 
 uint32_t engine_shard_count(const struct engine *engine);
-uint32_t engine_features(
-	const struct engine *engine); /* enum uffd_feature bits the kernel offers */
+/* enum uffd_feature bits. The other is 0 with io_uring, or why threads do its work, slower. */
+uint32_t engine_features(const struct engine *engine);
+int engine_io_refusal(const struct engine *engine);
 uint64_t engine_store_bytes(const struct engine *engine);
 uint64_t engine_store_used_bytes(const struct engine *engine);
 uint64_t engine_store_retired_bytes(const struct engine *engine);
@@ -55,9 +66,16 @@ struct vm_config {
 	uint32_t dwell_ms;     /* between a zap and a punch; see design.md 3, rule 1 */
 	bool trust_discard;    /* REMOVE events free slots */
 	bool verify_clean; /* digest check of clean pages before their punch; the default is true */
+	/* Descriptors of a predecessor's VM over the same regions, borrowed; NULL: a new VM. */
+	const int *parts;
 };
 
-/* Page tables for the regions; nothing is mapped, registered or served yet. -errno. */
+/*
+ * Page tables for the regions; nothing is mapped, registered or served yet. -errno. A predecessor's
+ * tables are made true again: what it had half done is ended or undone, and pages in RAM are
+ * resident, whatever it had begun with them. -ESTALE: other regions or shards; -EBADMSG: the tables
+ * make no sense.
+ */
 int vm_new(struct engine *engine, const struct vm_config *config, struct vm **ret_vm);
 /* Unregistered, no process left. Frees its slots. NULL is fine. */
 void vm_free(struct vm *vm);
@@ -98,15 +116,16 @@ int vm_register(struct vm *vm);
 int vm_unregister(struct vm *vm);
 bool vm_is_registered(const struct vm *vm);
 
-/* Space of freed slots goes back to the file system, at most @max_bytes now. Returns bytes given
- * back. */
+/* Space of freed slots goes back to the file system, at most @max_bytes now. Returns how much. */
 uint64_t engine_release_space(struct engine *engine, uint64_t max_bytes);
 
 /* Things that happened on the shards and that control should tell or act on. */
 enum engine_event_kind {
 	ENGINE_PAGE_POISONED, /* its only copy could not be read back */
 	ENGINE_WRITE_ERROR,
-	ENGINE_READ_ERROR, /* retried */
+	ENGINE_MEMORY_TRUNCATED, /* the VMM cut pages off that were to be written */
+	ENGINE_READ_ERROR,	 /* retried */
+	ENGINE_PAGE_CORRUPT,	 /* found by a scrub; it stays out, and is lost unless that heals */
 	ENGINE_PROCESS_FORKED,
 	ENGINE_RANGE_UNMAPPED,
 	ENGINE_RANGE_MOVED,
@@ -117,6 +136,7 @@ struct engine_event {
 	struct vm *vm;
 	uint32_t process; /* index */
 	uint64_t page;	  /* page index, or address for ranges */
+	uint64_t address; /* PAGE_CORRUPT: where the process has it; 0: nowhere */
 	int error;
 };
 

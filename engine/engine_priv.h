@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "engine/reply.h"
 #include "engine/shard.h"
+#include "engine/successor.h"
 #include "io/shared.h"
 #include "io/swapfile.h"
 
@@ -28,17 +29,28 @@ struct engine {
 	uint64_t spin_ns;
 	/* No threads: waiting control calls run the shards' turns themselves (tests). */
 	bool is_stepped;
+	bool is_encrypted; /* what VMs store */
+	bool has_threads;
+	bool is_pinned;
+	int cpus[SHARDS_MAX]; /* of the shards, when pinned */
 	struct digest_secret secret;
 	struct swapfile store;
 	struct shared slot_map;
+	struct shared header;
 	struct cmdq *cmdq;   /* a lane a shard */
 	struct cmdq *events; /* one lane: shards → control */
 	struct ring *events_free;
 	struct engine_event *event; /* EVENTS_MAX */
 	struct shard *shard;
 
+	/* Slots of a predecessor's writes that may be under way still; before the shards start and
+	 * in engine_settle(). */
+	uint32_t *limbo;
+	uint32_t limbo_count;
+
 	/* control threads */
 	pthread_mutex_t space_lock; /* one engine_release_space() at a time */
+	struct cmdq *reply;	    /* of who holds the lock, and of the end */
 	struct replies replies;
 };
 

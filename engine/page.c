@@ -16,7 +16,7 @@ static const uint16_t edges[] = {
 	[PAGE_WRITING] = TO(STAGED) | TO(RESIDENT),
 	[PAGE_PUNCHING] = TO(SWAPPED) | TO(EMPTY),
 	[PAGE_SWAPPED] = TO(READING) | TO(SWAPPED) | TO(EMPTY),
-	[PAGE_READING] = TO(RESIDENT) | TO(SWAPPED) | TO(POISONED),
+	[PAGE_READING] = TO(READING) | TO(RESIDENT) | TO(SWAPPED) | TO(POISONED),
 	[PAGE_POISONED] = TO(EMPTY),
 };
 static_assert(ARRAY_SIZE(edges) == PAGE_STATES, "every state has a row of edges");

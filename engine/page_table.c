@@ -91,19 +91,28 @@ void page_set_link(struct page_table *table, uint64_t page, int32_t link)
 		memory_order_release);
 }
 
-int page_table_open(uint64_t page_count, struct page_table *ret_table)
+static int open_or_adopt(
+	const char *name, const int *fd, uint64_t size_bytes, struct shared *ret_shared)
+{
+	return fd ? shared_adopt(*fd, size_bytes, ret_shared)
+		  : shared_open(name, size_bytes, ret_shared);
+}
+
+/* @fds NULL: new tables. */
+static int open_tables(uint64_t page_count, const int *fds, struct page_table *ret_table)
 {
 	struct page_table table = {.page_count = page_count};
 	int error;
 
 	ASSERT(page_count > 0);
 	ASSERT(page_count % CHUNK_PAGES == 0);
-	error = shared_open("vmswap-pages", page_count * sizeof(page_word), &table.words_memory);
+	error = open_or_adopt("vmswap-pages", fds ? &fds[0] : NULL, page_count * sizeof(page_word),
+		&table.words_memory);
 	if (!error)
-		error = shared_open(
-			"vmswap-digests", page_count * sizeof(uint64_t), &table.digests_memory);
+		error = open_or_adopt("vmswap-digests", fds ? &fds[1] : NULL,
+			page_count * sizeof(uint64_t), &table.digests_memory);
 	if (!error)
-		error = shared_open("vmswap-chunks",
+		error = open_or_adopt("vmswap-chunks", fds ? &fds[2] : NULL,
 			page_count / CHUNK_PAGES * sizeof(struct chunk_summary),
 			&table.chunks_memory);
 	if (error) {
@@ -115,6 +124,62 @@ int page_table_open(uint64_t page_count, struct page_table *ret_table)
 	table.chunks = table.chunks_memory.memory;
 	*ret_table = table;
 	return 0;
+}
+
+int page_table_open(uint64_t page_count, struct page_table *ret_table)
+{
+	return open_tables(page_count, NULL, ret_table);
+}
+
+/* A predecessor may have died between a word and its summary: they are counted anew. */
+static int forget_summaries(const struct shared *chunks)
+{
+	uint64_t start = 0;
+	uint64_t end = 0;
+	int error = 0;
+
+	while (!error && end < chunks->size_bytes) {
+		error = shared_next_data(chunks, end, &start, &end);
+		if (!error)
+			memset((uint8_t *)chunks->memory + start, 0, end - start);
+	}
+	return error == -ENXIO ? 0 : error;
+}
+
+int page_table_adopt(uint64_t page_count, const int fds[3], struct page_table *ret_table)
+{
+	struct page_table table;
+	int error = open_tables(page_count, fds, &table);
+
+	if (error)
+		return error;
+	error = forget_summaries(&table.chunks_memory);
+	if (error) {
+		page_table_close(&table);
+		return error;
+	}
+	*ret_table = table;
+	return 0;
+}
+
+bool page_table_recount(
+	struct page_table *table, struct stats_block *stats, uint64_t first, uint32_t count)
+{
+	struct chunk_summary *chunk = page_chunk(table, first);
+
+	ASSERT(first % CHUNK_PAGES == 0);
+	ASSERT(count <= CHUNK_PAGES);
+	for (uint64_t page = first; page < first + count; page++) {
+		const page_word word = page_load(table, page);
+
+		if (!page_word_is_valid(word))
+			return false;
+		summary_follow(chunk, page_plain(PAGE_EMPTY), word);
+		stats_gauge_add(stats, GAUGE_ZERO, -1);
+		if (gauge_of(word) != GAUGE_COUNT)
+			stats_gauge_add(stats, gauge_of(word), 1);
+	}
+	return true;
 }
 
 void page_table_close(struct page_table *table)

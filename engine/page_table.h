@@ -13,6 +13,7 @@
 #define VMSWAP_ENGINE_PAGE_TABLE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "engine/page.h"
@@ -50,6 +51,14 @@ struct page_table {
 
 /* All pages EMPTY. -errno. Set-up threads. */
 int page_table_open(uint64_t page_count, struct page_table *ret_table);
+/* The descriptors of a predecessor's tables, dup'ed: words, digests, chunks. -errno. As above. */
+int page_table_adopt(uint64_t page_count, const int fds[3], struct page_table *ret_table);
+/*
+ * Counts @count pages from @first, the beginning of a chunk, into its summary, which was zero, and
+ * into @stats, which took all pages for EMPTY. False: a word is none. Before any shard runs.
+ */
+bool page_table_recount(
+	struct page_table *table, struct stats_block *stats, uint64_t first, uint32_t count);
 /* A zeroed struct is fine. */
 void page_table_close(struct page_table *table);
 

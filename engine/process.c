@@ -12,6 +12,7 @@
 
 #include "engine/command.h"
 #include "engine/engine_priv.h"
+#include "engine/layout.h"
 #include "engine/piece.h"
 #include "engine/vm.h"
 #include "io/guest.h"
@@ -22,6 +23,18 @@
 static bool wants_wp(const struct vm *vm)
 {
 	return (vm->engine->features & UFFD_WP_ASYNC_MARK) != 0;
+}
+
+static struct vm_header *vm_header(const struct vm *vm)
+{
+	return vm->header.memory;
+}
+
+/* What it is, here and for a successor. */
+static void set_registered(struct vm *vm, bool is_registered)
+{
+	atomic_store(&vm_header(vm)->is_registered, is_registered);
+	atomic_store_explicit(&vm->is_registered, is_registered, memory_order_release);
 }
 
 static void unregister_up_to(const struct vm *vm, const struct vm_process *process, uint32_t end)
@@ -102,16 +115,10 @@ static int make_spans(
 /* One command to one shard, answered. */
 static int64_t tell(struct vm *vm, uint32_t shard, struct command *command)
 {
-	struct cmdq *reply;
-	const int error = replies_lend(&vm->engine->replies, &reply);
-
-	if (error)
-		return error;
 	command->magic = COMMAND_MAGIC;
 	command->vm = vm;
-	command->reply = reply;
+	command->reply = vm->reply;
 	engine_call(vm->engine, shard, command);
-	replies_take_back(&vm->engine->replies, reply);
 	return command->outcome;
 }
 
@@ -198,37 +205,83 @@ static void decide_marks(struct vm *vm)
 		atomic_store(&vm->has_marks, false);
 }
 
-int vm_process_add(struct vm *vm, const struct process_spec *spec, uint32_t *ret_process)
+/*
+ * A process that is served; @is_adopted: its descriptors had their handshake. On error they are
+ * closed.
+ */
+static int open_and_serve(
+	struct vm *vm, uint32_t index, const struct process_spec *spec, bool is_adopted)
 {
-	const uint32_t index = find_free(vm);
-	struct vm_process *process = &vm->process[MIN(index, PROCESSES_MAX - 1)];
-	int error;
+	struct vm_process *process = &vm->process[index];
+	int error = process_open(vm, spec, process);
 
-	if (index == PROCESSES_MAX) {
-		for (uint32_t i = 0; i < vm->shard_count; i++)
-			close_fd(spec->uffds[i]);
-		return -ENOSPC;
-	}
-	error = process_open(vm, spec, process);
-	if (!error)
+	if (!error && !is_adopted)
 		error = handshake(vm, process);
 	if (!error)
 		error = serve(vm, index);
-	if (error) {
+	if (error)
 		process_close(vm, process);
+	return error;
+}
+
+static int refuse_process(const struct vm *vm, const struct process_spec *spec)
+{
+	for (uint32_t i = 0; i < vm->shard_count; i++)
+		close_fd(spec->uffds[i]);
+	return -ENOSPC;
+}
+
+int vm_process_add(struct vm *vm, const struct process_spec *spec, uint32_t *ret_process)
+{
+	const uint32_t index = find_free(vm);
+	int error;
+
+	if (index == PROCESSES_MAX)
+		return refuse_process(vm, spec);
+	error = open_and_serve(vm, index, spec, false);
+	if (error)
 		return error;
-	}
 	decide_marks(vm);
 	atomic_fetch_and(&vm->moved_processes, ~(1u << index));
-	error = probe_or_register(vm, process);
+	error = probe_or_register(vm, &vm->process[index]);
 	if (error) {
 		unserve(vm, index, vm->shard_count);
-		process_close(vm, process);
+		process_close(vm, &vm->process[index]);
 		return error;
 	}
 	vm->process_count++;
 	*ret_process = index;
 	return 0;
+}
+
+int vm_process_adopt(struct vm *vm, const struct process_spec *spec, uint32_t *ret_process)
+{
+	const uint32_t index = find_free(vm);
+	int error;
+
+	if (index == PROCESSES_MAX)
+		return refuse_process(vm, spec);
+	error = open_and_serve(vm, index, spec, true);
+	if (error)
+		return error;
+	decide_marks(vm);
+	vm->process_count++;
+	*ret_process = index;
+	return 0;
+}
+
+/* Whoever waits faults again: messages that the predecessor had read are not there any more. */
+static void wake_process(const struct vm *vm, const struct vm_process *process)
+{
+	for (uint32_t chunk = 0; chunk < vm->chunk_count;) {
+		const struct piece piece = piece_at(vm, chunk);
+		const uint64_t address = piece_address(vm, process, chunk);
+
+		if (address != 0)
+			(void)uffd_wake(process->uffd[piece.shard], address,
+				piece_bytes(vm, chunk, piece.chunk_count));
+		chunk += piece.chunk_count;
+	}
 }
 
 void vm_process_remove(struct vm *vm, uint32_t index)
@@ -242,7 +295,7 @@ void vm_process_remove(struct vm *vm, uint32_t index)
 	process_close(vm, process);
 	vm->process_count--;
 	if (vm->process_count == 0)
-		atomic_store(&vm->is_registered, false);
+		set_registered(vm, false);
 }
 
 uint32_t vm_process_count(const struct vm *vm)
@@ -259,6 +312,7 @@ static void unregister_all(struct vm *vm, uint32_t end)
 
 int vm_register(struct vm *vm)
 {
+	atomic_store(&vm_header(vm)->is_registered, true);
 	for (uint32_t i = 0; i < PROCESSES_MAX; i++) {
 		int error = 0;
 
@@ -267,11 +321,28 @@ int vm_register(struct vm *vm)
 		/* A dead process maps nothing; its removal is under way. */
 		if (error && error != -ESRCH && error != -ENOMEM) {
 			unregister_all(vm, i);
+			set_registered(vm, false);
 			return error;
 		}
 	}
-	atomic_store_explicit(&vm->is_registered, true, memory_order_release);
+	set_registered(vm, true);
 	return 0;
+}
+
+int vm_resume(struct vm *vm)
+{
+	int error;
+
+	if (!atomic_load(&vm_header(vm)->is_registered)) {
+		/* It may have died before the last range was given back. */
+		unregister_all(vm, PROCESSES_MAX);
+		return 0;
+	}
+	error = vm_register(vm);
+	for (uint32_t i = 0; i < PROCESSES_MAX; i++)
+		if (vm->process[i].is_used)
+			wake_process(vm, &vm->process[i]);
+	return error;
 }
 
 /* How often a call that must not fail is tried again when the kernel says so. */
@@ -342,6 +413,6 @@ int vm_unregister(struct vm *vm)
 
 		(void)tell(vm, i, &command);
 	}
-	atomic_store_explicit(&vm->is_registered, false, memory_order_release);
+	set_registered(vm, false);
 	return 0;
 }

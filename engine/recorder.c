@@ -63,33 +63,25 @@ static struct recorders *recorders_new(const struct vm *vm, uint64_t capacity)
 	return recorders;
 }
 
-/* Gives every shard its buffer, or takes all away (NULL). Nothing has happened on an error. */
-static int tell_shards(struct vm *vm, struct recorders *recorders)
+/* Gives every shard its buffer, or takes all away (NULL). */
+static void tell_shards(struct vm *vm, struct recorders *recorders)
 {
-	struct cmdq *reply;
-	const int error = replies_lend(&vm->engine->replies, &reply);
-
-	if (error)
-		return error;
 	for (uint32_t i = 0; i < vm->shard_count; i++) {
 		struct command command = {
 			.magic = COMMAND_MAGIC,
 			.kind = COMMAND_RECORD,
 			.vm = vm,
-			.reply = reply,
+			.reply = vm->reply,
 			.recorder = recorders ? &recorders->recorder[i] : NULL,
 		};
 
 		engine_call(vm->engine, i, &command);
 	}
-	replies_take_back(&vm->engine->replies, reply);
-	return 0;
 }
 
 int vm_record_start(struct vm *vm, uint64_t capacity)
 {
 	struct recorders *recorders;
-	int error;
 
 	if (vm->recorders)
 		return -EALREADY;
@@ -98,11 +90,7 @@ int vm_record_start(struct vm *vm, uint64_t capacity)
 	recorders = recorders_new(vm, capacity);
 	if (!recorders)
 		return -ENOMEM;
-	error = tell_shards(vm, recorders);
-	if (error) {
-		recorders_free(recorders);
-		return error;
-	}
+	tell_shards(vm, recorders);
 	vm->recorders = recorders;
 	return 0;
 }
@@ -159,24 +147,23 @@ int vm_record_stop(struct vm *vm, struct recording *ret_recording)
 	struct recorders *recorders = vm->recorders;
 	struct recorded_fault *fault;
 	uint32_t *order;
-	int error = -ENOMEM;
 
 	if (!recorders)
 		return -ENODATA;
 	/* Before the shards are told, so that nothing is lost when memory is short. */
 	fault = malloc(recorders->memory_bytes);
 	order = malloc(recorders->memory_bytes / sizeof(*fault) * sizeof(*order));
-	if (fault && order)
-		error = tell_shards(vm, NULL);
-	if (error) {
+	if (!fault || !order) {
 		free(fault);
-	} else {
-		ret_recording->fault = fault;
-		sort(vm, order, ret_recording);
-		recorder_discard(vm);
+		free(order);
+		return -ENOMEM;
 	}
+	tell_shards(vm, NULL);
+	ret_recording->fault = fault;
+	sort(vm, order, ret_recording);
+	recorder_discard(vm);
 	free(order);
-	return error;
+	return 0;
 }
 
 bool vm_is_recorded(const struct vm *vm)

@@ -45,10 +45,10 @@ struct recording {
 /*
  * Records every fault from now on, @capacity of them at most, each shard its equal share; 0: as
  * many as the VM has pages. No more than RECORDER_FAULTS_MAX in any case. -EALREADY; -EFBIG: the VM
- * has more pages than can be told; -ENOMEM, -EMFILE.
+ * has more pages than can be told; -ENOMEM.
  */
 int vm_record_start(struct vm *vm, uint64_t capacity);
-/* Ends it. -ENODATA: there is none; -ENOMEM, -EMFILE: it goes on. */
+/* Ends it. -ENODATA: there is none; -ENOMEM: it goes on. */
 int vm_record_stop(struct vm *vm, struct recording *ret_recording);
 bool vm_is_recorded(const struct vm *vm);
 

@@ -58,11 +58,14 @@ int shard_init(struct shard *shard, struct engine *engine, uint32_t id, int cpu)
 		.store_fd = engine->store.fd,
 		.cmdq = engine->cmdq,
 	};
+	(void)sem_init(&shard->has_begun, 0, 0);
 	shard->served = calloc(SERVED_MAX, sizeof(*shard->served));
 	shard->tasks = calloc(TASKS_MAX, sizeof(*shard->tasks));
 	if (!shard->served || !shard->tasks)
 		return -ENOMEM;
 	error = fills_init(&shard->fills);
+	if (!error && engine->is_encrypted)
+		error = seals_init(&shard->seals);
 	if (!error)
 		error = slots_new(engine->slot_map.memory, engine->store.size_bytes / PAGE_BYTES,
 			id, engine->shard_count, &shard->slots);
@@ -76,6 +79,7 @@ void shard_destroy(struct shard *shard)
 	uring_close(shard->ring);
 	slots_free(shard->slots);
 	fills_destroy(&shard->fills);
+	seals_destroy(&shard->seals);
 	free(shard->tasks);
 	free(shard->served);
 	*shard = (struct shard){0};
@@ -199,6 +203,12 @@ static void take_command(struct shard *shard, struct command *command)
 	case COMMAND_FORGET_CHILDREN: served_forget_children(shard, command->vm); break;
 	case COMMAND_RECORD: shard_of_vm(shard, command->vm)->recorder = command->recorder; break;
 	case COMMAND_SPACE: begin_space(shard, command); return;
+	case COMMAND_SLOT:
+		if (command->is_retired)
+			slots_retire(shard->slots, command->slot);
+		else
+			slots_put(shard->slots, command->slot);
+		break;
 	case COMMAND_STOP:
 		shard->stop_command = command;
 		shard->is_stopping = true;
@@ -354,8 +364,11 @@ void *shard_run(void *argument)
 {
 	struct shard *shard = argument;
 	uint64_t busy_ns = clock_ns();
-	const int error = shard_begin(shard);
 
+	shard->begin_error = shard_begin(shard);
+	(void)sem_post(&shard->has_begun);
+	if (shard->begin_error)
+		return NULL;
 	pin(shard);
 	slice_shorten();
 	while (!shard->is_stopping) {
@@ -374,7 +387,16 @@ void *shard_run(void *argument)
 			sleep_until_work(shard);
 		}
 	}
-	shard->stop_command->outcome = error;
+	shard->stop_command->outcome = 0;
 	shard_answer(shard, shard->stop_command);
 	return NULL;
+}
+
+int shard_await_begin(struct shard *shard)
+{
+	while (sem_wait(&shard->has_begun) < 0)
+		ASSERT(errno == EINTR);
+	if (shard->begin_error)
+		(void)pthread_join(shard->thread, NULL);
+	return shard->begin_error;
 }

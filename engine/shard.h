@@ -15,12 +15,14 @@
 #define VMSWAP_ENGINE_SHARD_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "engine/fill.h"
 #include "engine/limits.h"
 #include "engine/park.h"
+#include "engine/seal.h"
 #include "engine/spans.h"
 #include "engine/task.h"
 #include "engine/vm.h"
@@ -72,6 +74,8 @@ struct shard {
 	struct uring *ring;
 	struct slots *slots;
 	pthread_t thread;
+	sem_t has_begun;
+	int begin_error; /* valid after has_begun */
 
 	/* owner thread only */
 	bool is_stopping;
@@ -85,6 +89,7 @@ struct shard {
 	struct served *served; /* SERVED_MAX */
 	uint32_t served_end;   /* one past the last used */
 	struct fills fills;
+	struct seals seals;
 	struct parked parked;
 	struct task *tasks; /* TASKS_MAX */
 	uint32_t tasks_active;
@@ -99,8 +104,13 @@ void shard_destroy(struct shard *shard);
 int shard_begin(struct shard *shard);
 /* One turn. True when there was something to do. Owner thread. */
 bool shard_step(struct shard *shard);
-/* begin, then step and sleep until COMMAND_STOP. The thread's function; @argument: the shard. */
+/*
+ * begin, then step and sleep until COMMAND_STOP; ends at once when it cannot begin. The thread's
+ * function; @argument: the shard.
+ */
 void *shard_run(void *argument);
+/* Waits for the thread's shard_begin(). When that failed the thread has ended. Set-up threads. */
+int shard_await_begin(struct shard *shard);
 
 /* Owner-only functions begin with it. */
 void shard_assert_owner(const struct shard *shard);

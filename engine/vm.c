@@ -7,7 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/adopt.h"
+#include "engine/cipher.h"
+#include "engine/command.h"
 #include "engine/engine_priv.h"
+#include "engine/layout.h"
+#include "io/cut.h"
 #include "io/guest.h"
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
@@ -52,6 +57,21 @@ uint8_t *vm_alias(const struct vm *vm, uint64_t page)
 	return region->alias + region_offset(region, page);
 }
 
+uint8_t *vm_watch(const struct vm *vm, uint64_t page)
+{
+	uint8_t *alias = vm_alias(vm, page);
+
+	cut_watch(alias);
+	return alias;
+}
+
+bool vm_is_cut(const struct vm *vm, uint64_t page)
+{
+	const struct region *region = vm_region_of_chunk(vm, (uint32_t)(page / CHUNK_PAGES));
+
+	return cut_is_hit(region->memfd, region->file_offset + region_offset(region, page));
+}
+
 bool vm_chunk_has_work(const struct vm *vm, uint32_t chunk, enum chunk_op op)
 {
 	const struct chunk_summary *summary = &vm->table.chunks[chunk];
@@ -65,6 +85,7 @@ bool vm_chunk_has_work(const struct vm *vm, uint32_t chunk, enum chunk_op op)
 	case CHUNK_OUT: return staged > 0;
 	case CHUNK_GUARD:
 	case CHUNK_IN: return atomic_load_explicit(&summary->out, memory_order_relaxed) > 0;
+	case CHUNK_SCRUB: return atomic_load_explicit(&summary->slots, memory_order_relaxed) > 0;
 	case CHUNK_RELEASE:
 		return staged > 0 ||
 		       atomic_load_explicit(&summary->slots, memory_order_relaxed) > 0;
@@ -114,7 +135,65 @@ static void *allocate_lines(size_t count, size_t size)
 	return memory;
 }
 
-static int open_tables(struct vm *vm)
+/* What vm_dispatch() and its like need. */
+static int open_commands(struct vm *vm)
+{
+	const size_t count = (size_t)vm->shard_count * DISPATCH_IN_FLIGHT;
+
+	vm->command = calloc(count, sizeof(*vm->command));
+	vm->free_command = calloc(count, sizeof(*vm->free_command));
+	if (!vm->command || !vm->free_command)
+		return -ENOMEM;
+	return replies_lend(&vm->engine->replies, &vm->reply);
+}
+
+static int open_header(struct vm *vm)
+{
+	const int error = shared_open("vmswap-vm", sizeof(struct vm_header), &vm->header);
+
+	if (error)
+		return error;
+	*(struct vm_header *)vm->header.memory = (struct vm_header){
+		.magic = LAYOUT_VM_MAGIC,
+		.layout = LAYOUT_VERSION,
+		.shard_count = vm->shard_count,
+		.page_count = (uint64_t)vm->chunk_count * CHUNK_PAGES,
+		.stripe_chunks = vm->stripe_chunks,
+	};
+	return 0;
+}
+
+static int adopt_header(struct vm *vm, int fd)
+{
+	const struct vm_header *header;
+	const int error = shared_adopt(fd, sizeof(*header), &vm->header);
+
+	if (error)
+		return error;
+	header = vm->header.memory;
+	if (header->magic != LAYOUT_VM_MAGIC || header->layout != LAYOUT_VERSION ||
+		header->shard_count != vm->shard_count ||
+		header->page_count != (uint64_t)vm->chunk_count * CHUNK_PAGES ||
+		header->stripe_chunks != vm->stripe_chunks)
+		return -ESTALE;
+	return 0;
+}
+
+static int adopt_tables(struct vm *vm, const int *parts)
+{
+	const int tables[] = {parts[VM_WORDS], parts[VM_DIGESTS], parts[VM_CHUNKS]};
+	int error = adopt_header(vm, parts[VM_HEADER]);
+
+	if (!error)
+		error = page_table_adopt(
+			(uint64_t)vm->chunk_count * CHUNK_PAGES, tables, &vm->table);
+	if (!error)
+		error = adopt_reconcile(vm);
+	return error;
+}
+
+/* @parts NULL: a new VM. */
+static int open_tables(struct vm *vm, const int *parts)
 {
 	const uint32_t stripes = vm->shard_count > 1 ? STRIPES_PER_SHARD * vm->shard_count : 1;
 
@@ -125,17 +204,46 @@ static int open_tables(struct vm *vm)
 		return -ENOMEM;
 	/* Every page begins EMPTY; which shard's gauge says so does not matter to the sum. */
 	atomic_store(&vm->stats[0].gauge[GAUGE_ZERO], (int64_t)vm->pages);
-	return page_table_open((uint64_t)vm->chunk_count * CHUNK_PAGES, &vm->table);
+	if (parts)
+		return adopt_tables(vm, parts);
+	const int error = open_header(vm);
+
+	return error ? error : page_table_open((uint64_t)vm->chunk_count * CHUNK_PAGES, &vm->table);
+}
+
+/* A cipher a shard, all with the VM's key. Each VM has one, so that all have the same parts. */
+static int open_ciphers(struct vm *vm, const int *parts)
+{
+	int error = parts ? cipher_key_adopt(parts[VM_KEY], &vm->key_memory)
+			  : cipher_key_make(&vm->key_memory);
+
+	if (!vm->engine->is_encrypted)
+		return error;
+	for (uint32_t i = 0; i < vm->shard_count && !error; i++)
+		error = cipher_new(vm->key_memory.memory, &vm->shard[i].cipher);
+	return error;
+}
+
+static void close_ciphers(struct vm *vm)
+{
+	for (uint32_t i = 0; vm->shard && i < vm->shard_count; i++)
+		cipher_free(vm->shard[i].cipher);
+	shared_close(&vm->key_memory);
 }
 
 static void vm_destroy(struct vm *vm)
 {
 	page_table_close(&vm->table);
+	close_ciphers(vm);
+	shared_close(&vm->header);
 	for (uint32_t i = 0; i < vm->region_count; i++) {
 		if (vm->region[i].alias)
 			guest_alias_unmap(vm->region[i].alias, vm->region[i].size_bytes);
 		close_fd(vm->region[i].memfd);
 	}
+	replies_take_back(&vm->engine->replies, vm->reply);
+	free(vm->free_command);
+	free(vm->command);
 	free(vm->stats);
 	free(vm->shard);
 	free(vm);
@@ -161,7 +269,11 @@ int vm_new(struct engine *engine, const struct vm_config *config, struct vm **re
 		vm->region[i].memfd = -1;
 	error = regions_open(vm, config);
 	if (!error)
-		error = open_tables(vm);
+		error = open_tables(vm, config->parts);
+	if (!error)
+		error = open_ciphers(vm, config->parts);
+	if (!error)
+		error = open_commands(vm);
 	if (error) {
 		vm_destroy(vm);
 		return error;
@@ -180,6 +292,8 @@ void vm_free(struct vm *vm)
 	ASSERT(!vm_is_registered(vm));
 	(void)vm_dispatch(vm, CHUNK_FORGET, NULL, NULL, &result);
 	recorder_discard(vm);
+	/* For good: what the store still holds of it cannot be read any more. */
+	cipher_key_forget(&vm->key_memory);
 	vm_destroy(vm);
 }
 
@@ -191,6 +305,15 @@ uint64_t vm_pages(const struct vm *vm)
 uint32_t vm_chunk_count(const struct vm *vm)
 {
 	return vm->chunk_count;
+}
+
+void vm_parts(const struct vm *vm, int ret_fds[VM_PARTS])
+{
+	ret_fds[VM_WORDS] = vm->table.words_memory.fd;
+	ret_fds[VM_DIGESTS] = vm->table.digests_memory.fd;
+	ret_fds[VM_CHUNKS] = vm->table.chunks_memory.fd;
+	ret_fds[VM_HEADER] = vm->header.fd;
+	ret_fds[VM_KEY] = vm->key_memory.fd;
 }
 
 /* The tables are sparse memfds: what was never written does not exist. */

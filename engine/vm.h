@@ -21,6 +21,9 @@
 #include "engine/spans.h"
 #include "engine/stats.h"
 
+struct cipher;
+struct cmdq;
+struct command;
 struct engine;
 struct recorder;
 struct recorders;
@@ -55,6 +58,7 @@ struct vm_shard {
 	uint32_t stream_clock;
 	struct recorder *recorder; /* NULL: not recorded */
 	struct replays replays;
+	struct cipher *cipher; /* NULL: what is stored is not encrypted */
 };
 
 struct vm_process {
@@ -80,11 +84,18 @@ struct vm {
 	struct stats_block *stats; /* one a shard */
 	struct vm_shard *shard;	   /* one a shard */
 	struct page_table table;   /* words: owner shards only */
+	struct shared key_memory;  /* of the ciphers; zeroed when not encrypted */
+	struct shared header;	   /* struct vm_header, for a successor */
 
 	/* the VM's control thread only */
 	struct vm_process process[PROCESSES_MAX];
 	uint32_t process_count;
 	struct recorders *recorders; /* NULL: not recorded */
+	/* For what is asked of the shards; made with the VM, so that nothing asked can lack memory.
+	 */
+	struct cmdq *reply;
+	struct command *command; /* DISPATCH_IN_FLIGHT a shard */
+	uint32_t *free_command;	 /* stacks of indices of command, one a shard */
 
 	/* any thread, atomics */
 	_Atomic uint32_t dwell_ms;
@@ -106,6 +117,12 @@ uint32_t vm_chunk_pages(const struct vm *vm, uint32_t chunk);
 /* Where a page lies in its memfd, and in the daemon's alias of it. */
 uint64_t vm_file_offset(const struct vm *vm, uint64_t page);
 uint8_t *vm_alias(const struct vm *vm, uint64_t page);
+/*
+ * Around an access through the alias: vm_watch() gives the page, vm_is_cut() says afterwards that
+ * the VMM has truncated the file before it: what was read is nothing, what was written is gone.
+ */
+uint8_t *vm_watch(const struct vm *vm, uint64_t page);
+bool vm_is_cut(const struct vm *vm, uint64_t page);
 
 /* Whether a chunk may have work for @op, from its summary. Any thread. */
 bool vm_chunk_has_work(const struct vm *vm, uint32_t chunk, enum chunk_op op);

@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "io/feature.h"
 #include "io/pagemap_compat.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
@@ -118,6 +119,14 @@ int guest_cached(const uint8_t *alias, uint32_t pages, uint64_t *ret_cached)
 	return 0;
 }
 
+int guest_punch(int memfd, uint64_t offset, uint64_t size_bytes)
+{
+	ASSERT(offset % PAGE_BYTES == 0);
+	ASSERT(size_bytes > 0 && size_bytes % PAGE_BYTES == 0);
+	return errno_of(fallocate(memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+		(off_t)size_bytes));
+}
+
 int guest_cached_bytes(int memfd, uint64_t *ret_bytes)
 {
 	struct stat status;
@@ -164,6 +173,8 @@ static int scan_pages(const struct scan *scan, uint64_t *bitmap)
 	struct page_region regions[SCAN_REGIONS];
 	uint64_t start = scan->address;
 
+	if (feature_is_disabled(FEATURE_PAGEMAP_SCAN))
+		return -ENOTTY;
 	memset(bitmap, 0, BITMAP_WORDS((size_t)scan->pages) * sizeof(*bitmap));
 	while (start < end) {
 		struct pm_scan_arg argument = {

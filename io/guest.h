@@ -34,6 +34,12 @@ int guest_next_data(
  */
 int guest_cached(const uint8_t *alias, uint32_t pages, uint64_t *ret_cached);
 
+/*
+ * Takes [offset, offset + size_bytes) out of the page cache, for good. -errno. Set-up threads,
+ * while no ring with a puncher of its own is there.
+ */
+int guest_punch(int memfd, uint64_t offset, uint64_t size_bytes);
+
 /* Bytes of page cache the memfd holds. */
 int guest_cached_bytes(int memfd, uint64_t *ret_bytes);
 

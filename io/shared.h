@@ -16,6 +16,14 @@ struct shared {
 
 /* Zeroed, @size_bytes rounded up to pages. -errno. Set-up threads. */
 int shared_open(const char *name, uint64_t size_bytes, struct shared *ret_shared);
+/*
+ * A predecessor's table: @fd is dup'ed. -EINVAL: it is not of that size, so it is not what the
+ * caller takes it for. Set-up threads.
+ */
+int shared_adopt(int fd, uint64_t size_bytes, struct shared *ret_shared);
+/* The first run of pages at or after @offset that were ever written: 0, or -ENXIO, or -errno. */
+int shared_next_data(
+	const struct shared *shared, uint64_t offset, uint64_t *ret_start, uint64_t *ret_end);
 /* A zeroed struct is fine. */
 void shared_close(struct shared *shared);
 

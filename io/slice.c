@@ -7,6 +7,7 @@
 #include <linux/sched.h>
 #include <linux/sched/types.h>
 
+#include "io/feature.h"
 #include "queue/base/clock.h"
 
 /* The shortest the kernel grants. */
@@ -16,6 +17,8 @@ void slice_shorten(void)
 {
 	struct sched_attr attributes = {.size = sizeof(attributes)};
 
+	if (feature_is_disabled(FEATURE_SHORT_SLICE))
+		return;
 	if (syscall(SYS_sched_getattr, 0, &attributes, sizeof(attributes), 0) < 0 ||
 		attributes.sched_policy != SCHED_NORMAL)
 		return;

@@ -162,6 +162,65 @@ uint64_t slots_map_bytes(uint64_t slot_count)
 	return groups * (2 * GROUP_BYTES + 1);
 }
 
+/* The first index at or above @from whose bit is @value, or CHUNK_PAGES. */
+static uint32_t next_with(const uint64_t *words, uint32_t from, bool value)
+{
+	const uint64_t flip = value ? 0 : UINT64_MAX;
+	uint32_t index = from / 64;
+	uint64_t word;
+
+	if (from >= CHUNK_PAGES)
+		return CHUNK_PAGES;
+	word = (words[index] ^ flip) & (UINT64_MAX << from % 64);
+	while (word == 0) {
+		if (++index == GROUP_WORDS)
+			return CHUNK_PAGES;
+		word = words[index] ^ flip;
+	}
+	return index * 64 + (uint32_t)__builtin_ctzll(word);
+}
+
+/* The words of used slots of a group; false: nothing in it was ever used. */
+static bool used_words(const void *map, uint64_t slot_count, uint64_t group, uint64_t *ret_words)
+{
+	const uint64_t groups = slot_count / CHUNK_PAGES;
+	const uint64_t *taken = map;
+	const uint64_t *retired = taken + groups * GROUP_WORDS;
+	const uint8_t *touched = (const uint8_t *)(retired + groups * GROUP_WORDS);
+
+	if (!touched[group])
+		return false;
+	for (uint32_t i = 0; i < GROUP_WORDS; i++)
+		ret_words[i] = taken[group * GROUP_WORDS + i] & ~retired[group * GROUP_WORDS + i];
+	return true;
+}
+
+bool slots_map_is_used(const void *map, uint64_t slot_count, uint32_t slot)
+{
+	uint64_t words[GROUP_WORDS];
+
+	return slot < slot_count && used_words(map, slot_count, slot / CHUNK_PAGES, words) &&
+	       bit_get(words, slot % CHUNK_PAGES);
+}
+
+uint32_t slots_map_next_used(const void *map, uint64_t slot_count, uint32_t from)
+{
+	uint32_t within = from % CHUNK_PAGES;
+
+	for (uint64_t group = from / CHUNK_PAGES; group < slot_count / CHUNK_PAGES; group++) {
+		uint64_t words[GROUP_WORDS];
+
+		if (used_words(map, slot_count, group, words))
+			within = next_with(words, within, true);
+		else
+			within = CHUNK_PAGES;
+		if (within < CHUNK_PAGES)
+			return (uint32_t)(group * CHUNK_PAGES) + within;
+		within = 0;
+	}
+	return (uint32_t)slot_count;
+}
+
 static void recount(struct slots *slots)
 {
 	for (uint32_t local = 0; local < slots->group_count; local++) {
@@ -239,24 +298,6 @@ void slots_free(struct slots *slots)
 	free(slots->taken_count);
 	free(slots->shortfall);
 	free(slots);
-}
-
-/* The first index at or above @from whose bit is @value, or CHUNK_PAGES. */
-static uint32_t next_with(const uint64_t *words, uint32_t from, bool value)
-{
-	const uint64_t flip = value ? 0 : UINT64_MAX;
-	uint32_t index = from / 64;
-	uint64_t word;
-
-	if (from >= CHUNK_PAGES)
-		return CHUNK_PAGES;
-	word = (words[index] ^ flip) & (UINT64_MAX << from % 64);
-	while (word == 0) {
-		if (++index == GROUP_WORDS)
-			return CHUNK_PAGES;
-		word = words[index] ^ flip;
-	}
-	return index * 64 + (uint32_t)__builtin_ctzll(word);
 }
 
 static uint32_t longest_bound(const struct slots *slots, uint32_t local)

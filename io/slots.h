@@ -23,6 +23,12 @@ struct slots;
  */
 uint64_t slots_map_bytes(uint64_t slot_count);
 /*
+ * For a successor, before any slots_new(): whether a slot is in use, and the first such slot at or
+ * after @from, @slot_count when there is none.
+ */
+bool slots_map_is_used(const void *map, uint64_t slot_count, uint32_t slot);
+uint32_t slots_map_next_used(const void *map, uint64_t slot_count, uint32_t from);
+/*
  * The part of @shard of @shard_count over a store of @slot_count slots. @map is shared by all
  * shards, aligned to a cache line, zeroed when new, slots_map_bytes() long; each shard touches its
  * own groups only. -ENOMEM.

@@ -202,6 +202,33 @@ int swapfile_open(const struct swapfile_config *config, struct swapfile *ret_swa
 	return 0;
 }
 
+int swapfile_adopt(const struct swapfile *kept, struct swapfile *ret_swapfile)
+{
+	const int fd = errno_of(fcntl(kept->fd, F_DUPFD_CLOEXEC, 3));
+
+	ASSERT(kept->size_bytes > 0 && kept->size_bytes % CHUNK_BYTES == 0);
+	if (fd < 0)
+		return fd;
+	*ret_swapfile = *kept;
+	ret_swapfile->fd = fd;
+	return 0;
+}
+
+/*
+ * File systems wait for direct writes to end before they punch a hole anywhere in the file
+ * (inode_dio_wait() in ext4, xfs and btrfs); the threads that could begin another one died with
+ * their process.
+ */
+int swapfile_drain(const struct swapfile *swapfile, uint64_t offset)
+{
+	ASSERT(offset % PAGE_BYTES == 0);
+	ASSERT(offset < swapfile->size_bytes);
+	if (swapfile->kind == SWAPFILE_DEVICE)
+		return -EOPNOTSUPP;
+	return errno_of(fallocate(swapfile->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		(off_t)offset, PAGE_BYTES));
+}
+
 void swapfile_close(struct swapfile *swapfile)
 {
 	ASSERT(swapfile);

@@ -40,6 +40,14 @@ struct swapfile {
  * chunk. Set-up threads.
  */
 int swapfile_open(const struct swapfile_config *config, struct swapfile *ret_swapfile);
+/* A predecessor's store: @kept->fd is dup'ed. -errno. Set-up threads. */
+int swapfile_adopt(const struct swapfile *kept, struct swapfile *ret_swapfile);
+/*
+ * Waits until no write of a predecessor that was killed is under way any more, and gives up the
+ * space of [@offset, @offset + one page), which the caller knows to be nobody's. -EOPNOTSUPP where
+ * that cannot be known (devices). May take as long as the disk does: set-up threads.
+ */
+int swapfile_drain(const struct swapfile *swapfile, uint64_t offset);
 void swapfile_close(struct swapfile *swapfile);
 
 #endif

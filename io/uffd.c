@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "io/feature.h"
 #include "io/uffd_compat.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
@@ -82,7 +83,7 @@ int uffd_features(uint32_t *ret_features)
 		return -errno;
 	if ((api.features & FEATURES_REQUIRED) != FEATURES_REQUIRED)
 		return -EOPNOTSUPP;
-	*ret_features = features_from_kernel(api.features);
+	*ret_features = feature_allowed(features_from_kernel(api.features));
 	return 0;
 }
 

@@ -54,8 +54,8 @@ struct uffd_message {
  * -errno. */
 int uffd_open(void);
 /*
- * Asks the running kernel, on a descriptor of our own: bits of enum uffd_feature. -errno;
- * -EOPNOTSUPP when it lacks MISSING or MINOR on shmem.
+ * Asks the running kernel, on a descriptor of our own: bits of enum uffd_feature, without those
+ * that are masked (feature.h). -errno; -EOPNOTSUPP when it lacks MISSING or MINOR on shmem.
  */
 int uffd_features(uint32_t *ret_features);
 /*

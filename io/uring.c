@@ -22,6 +22,8 @@
 
 #include <liburing.h>
 
+#include "io/blocking.h"
+#include "io/feature.h"
 #include "io/puncher.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
@@ -39,6 +41,8 @@
 struct uring {
 	/* constant after uring_enable() */
 	struct io_uring ring;
+	struct blocking *blocking; /* instead of ring; NULL: io_uring it is */
+	int refusal;
 	struct puncher *puncher;
 	uint32_t places;
 	pid_t owner; /* thread id, 0 before uring_enable() */
@@ -56,32 +60,68 @@ static pid_t thread_id(void)
 	return (pid_t)syscall(SYS_gettid);
 }
 
-int uring_open(uint32_t depth, struct uring **ret_ring)
+/* The branch to the threads is there for few machines; the others must not feel it. */
+static inline bool is_blocking(const struct uring *ring)
 {
-	CLEANUP_FREE struct uring *ring = calloc(1, sizeof(*ring));
+	return __builtin_expect(ring->blocking != NULL, false);
+}
+
+static int open_ring(struct uring *ring, uint32_t depth)
+{
 	struct io_uring_params parameters = {
 		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
 			 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED |
 			 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
 		.cq_entries = 2 * depth,
 	};
+
+	if (feature_is_disabled(FEATURE_IO_URING))
+		return -EOPNOTSUPP;
+	return io_uring_queue_init_params(2 * depth, &ring->ring, &parameters);
+}
+
+static bool is_shortage(int error)
+{
+	return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -EAGAIN;
+}
+
+static void close_ring(struct uring *ring)
+{
+	if (ring->blocking)
+		blocking_close(ring->blocking);
+	else
+		io_uring_queue_exit(&ring->ring);
+}
+
+int uring_open(uint32_t depth, struct uring **ret_ring)
+{
+	CLEANUP_FREE struct uring *ring = calloc(1, sizeof(*ring));
 	int result;
 
 	ASSERT(is_power_of_two(depth));
 	ASSERT(depth <= DEPTH_MAX);
 	if (!ring)
 		return -ENOMEM;
-	result = io_uring_queue_init_params(2 * depth, &ring->ring, &parameters);
+	ring->places = 2 * depth;
+	result = open_ring(ring, depth);
+	if (result < 0 && !is_shortage(result)) {
+		ring->refusal = result;
+		result = blocking_open(ring->places, &ring->blocking);
+	}
 	if (result < 0)
 		return result;
-	ring->places = 2 * depth;
 	result = puncher_open(depth, &ring->puncher);
 	if (result < 0) {
-		io_uring_queue_exit(&ring->ring);
+		close_ring(ring);
 		return result;
 	}
 	*ret_ring = take_pointer(&ring);
 	return 0;
+}
+
+int uring_refusal(const struct uring *ring)
+{
+	return ring->refusal;
 }
 
 /*
@@ -115,10 +155,10 @@ void uring_close(struct uring *ring)
 	if (!ring)
 		return;
 	ASSERT(ring->in_flight <= ring->places);
-	if (ring->owner == thread_id())
+	if (ring->owner == thread_id() && !is_blocking(ring))
 		drain(ring);
 	puncher_close(ring->puncher);
-	io_uring_queue_exit(&ring->ring);
+	close_ring(ring);
 	free(ring);
 }
 
@@ -130,11 +170,12 @@ static void poll_puncher(struct uring *ring)
 /* liburing 2.3 declares io_uring_enable_rings() and does not export it. */
 int uring_enable(struct uring *ring)
 {
-	int result;
+	int result = 0;
 
 	ASSERT(ring->owner == 0);
-	result = io_uring_register(
-		(unsigned int)ring->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	if (!is_blocking(ring))
+		result = io_uring_register(
+			(unsigned int)ring->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 	if (result < 0)
 		return result;
 	ring->owner = thread_id();
@@ -148,17 +189,25 @@ int uring_register_buffers(struct uring *ring, const struct iovec *buffers, uint
 
 	ASSERT(ring->owner != 0);
 	ASSERT(count > 0);
+	if (is_blocking(ring))
+		return 0;
 	result = io_uring_register_buffers(&ring->ring, buffers, count);
 	return MIN(result, 0);
 }
 
-/* The next entry, whose operation takes a place. Only a punch may follow an open chain. */
+/* An operation takes its place. */
+static inline void take_place(struct uring *ring)
+{
+	ASSERT(ring->owner != 0);
+	ASSERT(ring->in_flight < ring->places);
+	ring->in_flight++;
+}
+
+/* The next entry of the ring. */
 static struct io_uring_sqe *uring_sqe(struct uring *ring)
 {
 	struct io_uring_sqe *entry;
 
-	ASSERT(ring->owner != 0);
-	ASSERT(ring->in_flight < ring->places);
 	entry = io_uring_get_sqe(&ring->ring);
 	if (!entry) {
 		/* Prepared entries hold places, so this is out of reach while the queues are equal.
@@ -167,7 +216,6 @@ static struct io_uring_sqe *uring_sqe(struct uring *ring)
 		entry = io_uring_get_sqe(&ring->ring);
 	}
 	ASSERT(entry);
-	ring->in_flight++;
 	return entry;
 }
 
@@ -175,9 +223,17 @@ static struct io_uring_sqe *uring_sqe(struct uring *ring)
 void uring_read_fixed(struct uring *ring, uint64_t token, int fd, void *buffer, uint32_t size_bytes,
 	uint64_t offset, uint32_t buffer_index)
 {
-	struct io_uring_sqe *entry = uring_sqe(ring);
+	struct io_uring_sqe *entry;
 
 	ASSERT(size_bytes > 0);
+	take_place(ring);
+	if (is_blocking(ring)) {
+		const struct iovec whole = {.iov_base = buffer, .iov_len = size_bytes};
+
+		blocking_read(ring->blocking, token, fd, &whole, offset);
+		return;
+	}
+	entry = uring_sqe(ring);
 	io_uring_prep_read_fixed(entry, fd, buffer, size_bytes, offset, (int)buffer_index);
 	io_uring_sqe_set_data64(entry, token);
 }
@@ -185,9 +241,15 @@ void uring_read_fixed(struct uring *ring, uint64_t token, int fd, void *buffer, 
 void uring_writev(struct uring *ring, uint64_t token, int fd, const struct iovec *vector,
 	uint32_t count, uint64_t offset)
 {
-	struct io_uring_sqe *entry = uring_sqe(ring);
+	struct io_uring_sqe *entry;
 
 	ASSERT(count > 0);
+	take_place(ring);
+	if (is_blocking(ring)) {
+		blocking_writev(ring->blocking, token, fd, vector, count, offset);
+		return;
+	}
+	entry = uring_sqe(ring);
 	io_uring_prep_writev(entry, fd, vector, count, offset);
 	io_uring_sqe_set_data64(entry, token);
 }
@@ -202,9 +264,15 @@ void uring_punch(struct uring *ring, uint64_t token, int fd, uint64_t offset, ui
 
 void uring_discard(struct uring *ring, uint64_t token, int fd, uint64_t offset, uint64_t size_bytes)
 {
-	struct io_uring_sqe *entry = uring_sqe(ring);
+	struct io_uring_sqe *entry;
 
 	ASSERT(size_bytes > 0);
+	take_place(ring);
+	if (is_blocking(ring)) {
+		blocking_discard(ring->blocking, token, fd, offset, size_bytes);
+		return;
+	}
+	entry = uring_sqe(ring);
 	io_uring_prep_fallocate(entry, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		(off_t)offset, (off_t)size_bytes);
 	io_uring_sqe_set_data64(entry, token);
@@ -212,18 +280,30 @@ void uring_discard(struct uring *ring, uint64_t token, int fd, uint64_t offset, 
 
 void uring_poll(struct uring *ring, uint64_t token, int fd)
 {
-	struct io_uring_sqe *entry = uring_sqe(ring);
+	struct io_uring_sqe *entry;
 
 	ASSERT(fd >= 0);
+	take_place(ring);
+	if (is_blocking(ring)) {
+		blocking_poll(ring->blocking, token, fd);
+		return;
+	}
+	entry = uring_sqe(ring);
 	io_uring_prep_poll_multishot(entry, fd, POLLIN);
 	io_uring_sqe_set_data64(entry, token);
 }
 
 void uring_poll_cancel(struct uring *ring, uint64_t token, uint64_t target)
 {
-	struct io_uring_sqe *entry = uring_sqe(ring);
+	struct io_uring_sqe *entry;
 
 	ASSERT(token != target);
+	take_place(ring);
+	if (is_blocking(ring)) {
+		blocking_poll_cancel(ring->blocking, token, target);
+		return;
+	}
+	entry = uring_sqe(ring);
 	io_uring_prep_poll_remove(entry, target);
 	io_uring_sqe_set_data64(entry, token);
 }
@@ -251,6 +331,10 @@ int uring_submit(struct uring *ring)
 {
 	ASSERT(ring->owner != 0);
 	puncher_kick(ring->puncher);
+	if (is_blocking(ring)) {
+		blocking_submit(ring->blocking);
+		return 0;
+	}
 	if (io_uring_sq_ready(&ring->ring) == 0 && !kernel_has_work(ring))
 		return 0;
 	return ignore_transient(io_uring_submit_and_get_events(&ring->ring));
@@ -264,6 +348,8 @@ static int wait_for_result(struct uring *ring, uint64_t timeout_us)
 	};
 	struct io_uring_cqe *first;
 
+	if (is_blocking(ring))
+		return blocking_wait(ring->blocking, timeout_us);
 	if (timeout_us == URING_FOREVER)
 		return io_uring_submit_and_wait(&ring->ring, 1);
 	return io_uring_submit_and_wait_timeout(&ring->ring, &first, 1, &timeout, NULL);
@@ -278,11 +364,11 @@ int uring_wait(struct uring *ring, uint64_t timeout_us)
 	if (ring->punches == 0)
 		return ignore_transient(wait_for_result(ring, timeout_us));
 	if (puncher_prepare_sleep(ring->puncher))
-		result = io_uring_submit_and_get_events(&ring->ring);
+		result = uring_submit(ring);
 	else
-		result = wait_for_result(ring, timeout_us);
+		result = ignore_transient(wait_for_result(ring, timeout_us));
 	puncher_awake(ring->puncher);
-	return ignore_transient(result);
+	return result;
 }
 
 static uint32_t reap_punches(struct uring *ring, struct uring_done *ret_done, uint32_t max)
@@ -306,19 +392,30 @@ static void handle_puncher(struct uring *ring, bool stays_armed)
 		poll_puncher(ring);
 }
 
+/* One result; false when there is none. */
+static inline bool take(struct uring *ring, struct uring_done *ret_done)
+{
+	struct io_uring_cqe *entry;
+
+	if (is_blocking(ring))
+		return blocking_take(ring->blocking, ret_done);
+	if (io_uring_peek_cqe(&ring->ring, &entry) != 0)
+		return false;
+	*ret_done = (struct uring_done){
+		.token = entry->user_data,
+		.result = entry->res,
+		.flags = entry->flags & IORING_CQE_F_MORE ? URING_MORE : 0,
+	};
+	io_uring_cqe_seen(&ring->ring, entry);
+	return true;
+}
+
 uint32_t uring_reap(struct uring *ring, struct uring_done *ret_done, uint32_t max)
 {
 	uint32_t count = reap_punches(ring, ret_done, max);
-	struct io_uring_cqe *entry;
+	struct uring_done done;
 
-	while (count < max && io_uring_peek_cqe(&ring->ring, &entry) == 0) {
-		const struct uring_done done = {
-			.token = entry->user_data,
-			.result = entry->res,
-			.flags = entry->flags & IORING_CQE_F_MORE ? URING_MORE : 0,
-		};
-
-		io_uring_cqe_seen(&ring->ring, entry);
+	while (count < max && take(ring, &done)) {
 		if (!(done.flags & URING_MORE)) {
 			ASSERT(ring->in_flight > 0);
 			ring->in_flight--;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One io_uring a shard: the shard's only wait point, and the way of all its disk I/O and punches.
+ * Where the machine refuses io_uring, threads do the same (blocking.h), slower.
  *
  * Opened by any thread, disabled; uring_enable() binds it to the thread that calls it, and from
  * then on only that thread may call (IORING_SETUP_SINGLE_ISSUER | DEFER_TASKRUN). Submissions
@@ -30,9 +31,12 @@ struct uring_done {
 
 /*
  * @depth: reads, writes and punches in flight, a power of two; as many polls and cancels fit beside
- * them. More than twice @depth in all is an assertion. -errno of io_uring_setup(2).
+ * them. More than twice @depth in all is an assertion. -errno when the machine lacks something; a
+ * machine that refuses io_uring as such is none.
  */
 int uring_open(uint32_t depth, struct uring **ret_ring);
+/* 0 when it is an io_uring; otherwise why not: -errno of io_uring_setup(2), -EOPNOTSUPP: masked. */
+int uring_refusal(const struct uring *ring);
 /*
  * NULL is fine. By the owner: operations in flight are cancelled and waited for. By another thread:
  * only after the owner has ended (which cancels and waits as well), or when it was never enabled.

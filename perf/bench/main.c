@@ -11,6 +11,7 @@
 #include "perf/bench/progress.h"
 #include "perf/bench/results.h"
 #include "perf/bench/target.h"
+#include "perf/contestant/umap.h"
 #include "perf/report/html.h"
 #include "queue/base/bits.h"
 #include "queue/base/err.h"
@@ -20,15 +21,18 @@
 static const struct {
 	const char *name;
 	void (*run)(struct bench *);
-	const char *ids; /* of its rows with targets, for --only without a command */
+	/* Of its rows that --only finds without a command: those with targets, umap's. */
+	const char *ids;
 } commands[] = {
 	{"fault", command_fault, "P1,P3,P16"},
-	{"disk-fault", command_disk_fault, "P4,P5,P6,P12"},
+	{"disk-fault", command_disk_fault,
+		"P4,P5,P6,P12,disk-fault-umap,disk-rate-umap,refill-umap"},
 	{"scale", command_scale, "P2,P12,scale-curve"},
 	{"enable", command_enable, "P10"},
 	{"trim", command_trim, "P9"},
 	{"swap-out", command_swap_out, "P7"},
 	{"swap-in", command_swap_in, "P8"},
+	{"encrypt", command_encrypt, "encrypt"},
 	{"mixed", command_mixed, "P11"},
 	{"memory", command_memory, "P13,P14,P15"},
 	{"queue", command_queue, "queue"},
@@ -114,6 +118,22 @@ static int run_offline(struct bench *bench)
 	return save(bench);
 }
 
+/* Refused before minutes of measuring, not after. */
+static int check_umap(const struct bench *bench)
+{
+	struct umap_library library = {0};
+	char why[256];
+	int error;
+
+	if (!bench->options.umap)
+		return 0;
+	error = umap_library_open(bench->options.umap, &library, why, sizeof(why));
+	if (error < 0)
+		(void)fprintf(stderr, "vmswap-bench: --umap: %s\n", why);
+	umap_library_close(&library);
+	return error;
+}
+
 static int measure(struct bench *bench)
 {
 	if (geteuid() != 0) {
@@ -121,7 +141,7 @@ static int measure(struct bench *bench)
 			"vmswap-bench: needs root: vmswapd looks into other processes\n", stderr);
 		return EXIT_NOTHING;
 	}
-	if (load(bench, false) != 0)
+	if (check_umap(bench) < 0 || load(bench, false) != 0)
 		return 1;
 	progress_set_quiet(bench->options.is_quiet);
 	if (!run_commands(bench)) {

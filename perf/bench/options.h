@@ -27,13 +27,15 @@ struct options {
 	const char *html;
 	const char *directory; /* on the disk under test */
 	const char *daemon;
+	const char *umap;  /* libumap.so, or where it was built; NULL: is not measured */
 	const char *trace; /* of first touches; NULL: those that are shipped */
 	uint32_t rounds;
 	uint64_t size_bytes; /* of a client; 0: the command's own */
 	enum placement_choice pin;
 	enum placement placement; /* of PIN_ONE */
 	bool is_full;
-	bool has_fio; /* cross-check the disk floors */
+	bool is_encrypted; /* the daemons under test encrypt what they store */
+	bool has_fio;	   /* cross-check the disk floors */
 	bool is_quiet;
 };
 

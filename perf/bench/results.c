@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "queue/base/err.h"
 
@@ -69,6 +70,7 @@ struct results *results_load(const char *path, char *ret_why, size_t size)
 int results_save(const struct results *results, const char *path)
 {
 	CLEANUP_FREE char *temporary = NULL;
+	int error;
 
 	if (asprintf(&temporary, "%s.new", path) < 0) {
 		temporary = NULL;
@@ -77,8 +79,12 @@ int results_save(const struct results *results, const char *path)
 	errno = 0;
 	if (json_dump_file(results->document, temporary, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) <
 		0)
-		return errno != 0 ? -errno : -EIO;
-	return errno_of(rename(temporary, path));
+		error = errno != 0 ? -errno : -EIO;
+	else
+		error = errno_of(rename(temporary, path));
+	if (error < 0)
+		(void)unlink(temporary);
+	return error;
 }
 
 void results_free(struct results *results)

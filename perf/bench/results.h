@@ -8,7 +8,8 @@
  *   {"name","kind":"cdf","title","lines":[{"name","x":[us…],"y":[share…]}…]}
  *   {"name","kind":"timeline","title","bucket_us","stall_us":[…],"phases":[{"name","begin_us",
  *    "end_us"}…],"states":[{"at_us","resident","staged","swapped","zero"}…]}
- *   {"name","kind":"points","points":[{"shards","threads","faults_per_s","min","max"}…]}
+ *   {"name","kind":"points","title","points":[{"shards","threads","faults_per_s","min","max"}…],
+ *    "reference":{"name","points":[{"threads","faults_per_s","min","max"}…]}}
  *
  * A row or series replaces an older one of the same id, part and placement, or name: several
  * partial runs make one file.
@@ -25,7 +26,7 @@ struct results;
 struct results *results_new(json_t *host);
 /* NULL, and a reason. */
 struct results *results_load(const char *path, char *ret_why, size_t size);
-/* Writes beside @path and renames. -errno. */
+/* Writes beside @path and renames; a failure leaves @path as it was. -errno. */
 int results_save(const struct results *results, const char *path);
 /* NULL is fine. */
 void results_free(struct results *results);

@@ -9,32 +9,12 @@
 #include "perf/bench/target.h"
 #include "queue/base/assert.h"
 
-static int compare_double(const void *a, const void *b)
-{
-	const double *first = a;
-	const double *second = b;
-
-	return (*first > *second) - (*first < *second);
-}
-
 static int compare_u32(const void *a, const void *b)
 {
 	const uint32_t *first = a;
 	const uint32_t *second = b;
 
 	return (*first > *second) - (*first < *second);
-}
-
-struct spread spread_of(double *values, uint32_t count)
-{
-	ASSERT(count > 0);
-	qsort(values, count, sizeof(*values), compare_double);
-	return (struct spread){
-		.median = count % 2 == 1 ? values[count / 2]
-					 : (values[count / 2 - 1] + values[count / 2]) / 2,
-		.min = values[0],
-		.max = values[count - 1],
-	};
 }
 
 void percentiles_prepare(uint32_t *values, uint64_t count)

@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "perf/report/spread.h"
+
 #define ROUNDS_MAX 99u
 
 /* One measured pair. */
@@ -34,12 +36,6 @@ struct row {
 	struct round round[ROUNDS_MAX];
 };
 
-struct spread {
-	double median, min, max;
-};
-
-/* Sorts @values. */
-struct spread spread_of(double *values, uint32_t count);
 /* Sorts, for percentile_of(). */
 void percentiles_prepare(uint32_t *values, uint64_t count);
 /* Of sorted values, 0 <= share <= 1: the smallest that this share of them does not exceed. */

@@ -71,6 +71,13 @@ int child_map(struct child *child, int memfd)
 	const uint64_t size = child->config->pages * PAGE_BYTES;
 	const int flags = memfd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED | MAP_NORESERVE;
 
+	if (child->config->map) {
+		void *memory = NULL;
+		const int error = child->config->map(child->config->map_argument, size, &memory);
+
+		child->memory = memory;
+		return error;
+	}
 	child->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, memfd, 0);
 	if (child->memory == MAP_FAILED)
 		return -errno;

@@ -67,7 +67,7 @@ static void close_shared(struct client_shared *shared)
 
 static int open_memory(struct client *client)
 {
-	if (client->config.is_anonymous)
+	if (client->config.is_anonymous || client->config.map)
 		return 0;
 	client->memfd = errno_of(memfd_create("vmswap-bench", MFD_CLOEXEC));
 	if (client->memfd < 0)

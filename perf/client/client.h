@@ -37,6 +37,12 @@ struct client_config {
 	uint32_t zero_percent; /* scattered pages that are in RAM and all zero */
 	uint64_t fill_stride;  /* only every so-manieth page is filled and may be touched; 0: all */
 	enum client_content content;
+	/*
+	 * NULL, or: called in the child instead of mapping and filling, to get memory of
+	 * @size_bytes that holds the content already. -errno. There is no memfd then.
+	 */
+	int (*map)(const void *argument, uint64_t size_bytes, void **ret_memory);
+	const void *map_argument;
 };
 
 struct client;
@@ -47,7 +53,8 @@ int client_start(const struct client_config *config, struct client **ret_client)
 void client_stop(struct client *client);
 
 pid_t client_pid(const struct client *client);
-int client_memfd(const struct client *client); /* -1 when anonymous; the parent's own descriptor */
+/* The parent's own descriptor; -1: anonymous memory, or from config.map. */
+int client_memfd(const struct client *client);
 uint64_t client_address(const struct client *client); /* in the child */
 uint64_t client_pages(const struct client *client);
 

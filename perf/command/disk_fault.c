@@ -6,6 +6,8 @@
  *   P5   the same with 8 and 32 threads
  *   P6   a whole working set coming back, in sequential and in repeated random order
  *   P12  CPU of a fault with I/O, against a bare handler that only copies
+ *
+ * The same against LLNL umap, where --umap has it: disk-fault-umap, disk-rate-umap, refill-umap.
  */
 #include <stdio.h>
 
@@ -41,6 +43,27 @@ static void add_swap_file(
 	(void)duel_add(duel, "kernel-swapfile", &contestant_swap, &kernel, trial_evicted, trial);
 }
 
+/* Only when asked for: it is not to be had from a distribution. */
+static void add_umap(struct duel *duel, const struct contestant_setup *setup, duel_trial *run,
+	const struct touch_trial *trial)
+{
+	struct contestant_setup umap = *setup;
+
+	umap.option = duel->bench->options.umap;
+	if (umap.option)
+		(void)duel_add(duel, "umap", &contestant_umap, &umap, run, trial);
+}
+
+static void add_umap_row(
+	const struct duel *duel, enum touch_metric metric, const char *id, const struct row *like)
+{
+	struct row row = *like;
+
+	row.id = id;
+	row.reference = "umap";
+	(void)duel_row(duel, metric, &row);
+}
+
 static void add_row(const struct duel *duel, enum touch_metric metric, const struct row *like)
 {
 	struct row row = *like;
@@ -61,8 +84,10 @@ static void single_rows(const struct duel *duel, enum placement placement)
 	};
 
 	add_row(duel, TOUCH_P50, &row);
+	add_umap_row(duel, TOUCH_P50, "disk-fault-umap", &row);
 	row.part = "p99";
 	add_row(duel, TOUCH_P99, &row);
+	add_umap_row(duel, TOUCH_P99, "disk-fault-umap", &row);
 	row.id = "disk-fault-crosvm";
 	row.part = "p50";
 	row.reference = "crosvm-style";
@@ -94,6 +119,7 @@ static void run_single(struct bench *bench, enum placement placement)
 	/* As the kernel's read-ahead on this disk may be many times what it is elsewhere. */
 	peer.option = "random";
 	(void)duel_add(&duel, "crosvm-style", &contestant_crosvm, &peer, trial_evicted, &trial);
+	add_umap(&duel, &setup, trial_evicted, &trial);
 	floors_add_random_read(&duel, &floor, 1, touches(bench), trial.cpu);
 	duel_run(&duel);
 	single_rows(&duel, placement);
@@ -135,9 +161,11 @@ static void run_many(struct bench *bench, uint32_t threads)
 	(void)duel_add(&duel, "vmswapd", &contestant_vmswapd, &setup, trial_evicted, &trial);
 	add_swap_file(&duel, &setup, &trial);
 	(void)duel_add(&duel, "raw-batch-copy", &contestant_raw, &raw, trial_staged, &trial);
+	add_umap(&duel, &setup, trial_evicted, &trial);
 	floors_add_random_read(&duel, &floor, threads, trial.count, CLIENT_ANY_CPU);
 	duel_run(&duel);
 	add_row(&duel, TOUCH_RATE, &row);
+	add_umap_row(&duel, TOUCH_RATE, "disk-rate-umap", &row);
 	row.id = "disk-rate-floor";
 	row.reference = floor.name;
 	add_row(&duel, TOUCH_RATE, &row);
@@ -196,21 +224,31 @@ static void run_refill(struct bench *bench, bool is_recorded)
 	kernel.option = "file";
 	(void)duel_add(&duel, "vmswapd", &contestant_vmswapd, &setup, trial_refill, &trial);
 	(void)duel_add(&duel, "kernel-swapfile", &contestant_swap, &kernel, trial_refill, &trial);
+	add_umap(&duel, &setup, trial_refill, &trial);
 	duel_run(&duel);
 	add_row(&duel, TOUCH_TIME, &row);
+	add_umap_row(&duel, TOUCH_TIME, "refill-umap", &row);
 	duel_end(&duel);
+}
+
+static bool wants_umap(const struct bench *bench, const char *id)
+{
+	return bench->options.umap && bench_wants(bench, id);
 }
 
 void command_disk_fault(struct bench *bench)
 {
-	for (uint32_t i = 0; bench_wants(bench, "P4") && i < PLACEMENT_COUNT; i++)
+	const bool wants_single = bench_wants(bench, "P4") || wants_umap(bench, "disk-fault-umap");
+
+	for (uint32_t i = 0; wants_single && i < PLACEMENT_COUNT; i++)
 		if (place_wants(bench, PLACEMENT_SAME, (enum placement)i))
 			run_single(bench, (enum placement)i);
-	if (bench_wants(bench, "P5") || bench_wants(bench, "P12")) {
+	if (bench_wants(bench, "P5") || bench_wants(bench, "P12") ||
+		wants_umap(bench, "disk-rate-umap")) {
 		run_many(bench, 8);
 		run_many(bench, 32);
 	}
-	if (bench_wants(bench, "P6")) {
+	if (bench_wants(bench, "P6") || wants_umap(bench, "refill-umap")) {
 		run_refill(bench, false);
 		run_refill(bench, true);
 	}

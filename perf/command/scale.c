@@ -72,28 +72,59 @@ static void run_threads(struct bench *bench)
 	duel_end(&duel);
 }
 
-/* One point of the curve: the median of the rounds, as {"shards","threads","faults_per_s"}. */
+/* What a curve is of; the reference is beside it in each round. */
+struct curve {
+	const char *name;  /* of the series */
+	const char *title; /* of its picture */
+	duel_trial *trial;
+	const char *reference;
+	const struct contestant_operations *operations; /* of the reference */
+	const char *option;
+};
+
+/* The median of the rounds, and their range. */
 static json_t *point_of(struct duel_side *side, uint32_t rounds, uint32_t threads)
 {
 	const struct spread spread = spread_of(side->value[TOUCH_RATE], rounds);
 
-	return json_pack("{s:i, s:i, s:f, s:f, s:f}", "shards", (int)side->contestant.setup.shards,
-		"threads", (int)threads, "faults_per_s", spread.median, "min", spread.min, "max",
-		spread.max);
+	return json_pack("{s:i, s:f, s:f, s:f}", "threads", (int)threads, "faults_per_s",
+		spread.median, "min", spread.min, "max", spread.max);
 }
 
-static void add_points(
-	struct duel *duel, struct touch_trial *trial, uint32_t threads, json_t *points)
+/* The last side is the reference. */
+static void add_points(struct duel *duel, uint32_t threads, json_t *points, json_t *reference)
 {
-	trial->threads = threads;
-	duel_run(duel);
-	for (uint32_t side = 0; side < duel->side_count; side++)
-		if (!duel->side[side].is_out)
-			(void)json_array_append_new(
-				points, point_of(&duel->side[side], duel->rounds, threads));
+	for (uint32_t i = 0; i < duel->side_count; i++) {
+		struct duel_side *side = &duel->side[i];
+		json_t *point;
+
+		if (side->is_out)
+			continue;
+		point = point_of(side, duel->rounds, threads);
+		if (i == duel->side_count - 1) {
+			(void)json_array_append_new(reference, point);
+			continue;
+		}
+		(void)json_object_set_new(
+			point, "shards", json_integer(side->contestant.setup.shards));
+		(void)json_array_append_new(points, point);
+	}
 }
 
-static void run_curve(struct bench *bench, const char *name, duel_trial *trial_of)
+static void add_sides(struct duel *duel, const struct curve *curve, const struct touch_trial *trial)
+{
+	struct contestant_setup setup;
+
+	setup_for(duel->bench, &setup);
+	(void)duel_add(duel, "1 shard", &contestant_vmswapd, &setup, curve->trial, trial);
+	setup.shards = 2;
+	(void)duel_add(duel, "2 shards", &contestant_vmswapd, &setup, curve->trial, trial);
+	setup_for(duel->bench, &setup);
+	setup.option = curve->option;
+	(void)duel_add(duel, curve->reference, curve->operations, &setup, curve->trial, trial);
+}
+
+static void run_curve(struct bench *bench, const struct curve *curve)
 {
 	static const uint32_t threads[] = {1, 2, 4, 8, 16, 32, 64};
 	struct touch_trial trial = {
@@ -101,28 +132,39 @@ static void run_curve(struct bench *bench, const char *name, duel_trial *trial_o
 		.count = bench->options.is_full ? 65536 : 16384,
 		.cpu = CLIENT_ANY_CPU,
 	};
-	json_t *points = json_array();
-	struct contestant_setup setup;
+	json_t *points;
+	json_t *reference;
 	struct duel duel;
 
-	if (duel_begin(&duel, bench, name) < 0)
+	if (duel_begin(&duel, bench, curve->name) < 0)
 		return;
-	setup_for(bench, &setup);
-	(void)duel_add(&duel, "1 shard", &contestant_vmswapd, &setup, trial_of, &trial);
-	setup.shards = 2;
-	(void)duel_add(&duel, "2 shards", &contestant_vmswapd, &setup, trial_of, &trial);
-	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
-		add_points(&duel, &trial, threads[i], points);
+	points = json_array();
+	reference = json_array();
+	add_sides(&duel, curve, &trial);
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+		trial.threads = threads[i];
+		duel_run(&duel);
+		add_points(&duel, threads[i], points, reference);
+	}
 	duel_end(&duel);
 	results_add_series(bench->results,
-		json_pack("{s:s, s:s, s:o}", "name", name, "kind", "points", "points", points));
+		json_pack("{s:s, s:s, s:s, s:o, s:{s:s, s:o}}", "name", curve->name, "kind",
+			"points", "title", curve->title, "points", points, "reference", "name",
+			curve->reference, "points", reference));
 }
+
+static const struct curve curves[] = {
+	{"scale-staged", "Staged faults a second against faulting threads", trial_staged,
+		"raw-batch", &contestant_raw, "batch"},
+	{"scale-disk", "Faults from disk a second against faulting threads", trial_evicted,
+		"kernel-swapfile", &contestant_swap, "file"},
+};
 
 void command_scale(struct bench *bench)
 {
 	run_threads(bench);
 	if (!bench->options.is_full && !(bench->options.only && bench_wants(bench, "scale-curve")))
 		return;
-	run_curve(bench, "scale-staged", trial_staged);
-	run_curve(bench, "scale-disk", trial_evicted);
+	for (size_t i = 0; i < ARRAY_SIZE(curves); i++)
+		run_curve(bench, &curves[i]);
 }

@@ -28,6 +28,7 @@ struct contestant_setup {
 	int cpus[CONTESTANT_CPUS_MAX];
 	uint32_t cpu_count;
 	uint32_t shards;       /* of vmswapd; 0: 1 */
+	bool is_encrypted;     /* vmswapd: what it stores */
 	const char *directory; /* for swap files; on the disk under test */
 	const char *daemon;    /* path of vmswapd */
 	const char *option; /* of this contestant only, e.g. the kind of a raw handler; or NULL */
@@ -69,6 +70,7 @@ extern const struct contestant_operations contestant_raw;    /* raw.c: option na
 extern const struct contestant_operations contestant_crosvm; /* or option "random": crosvm.h */
 extern const struct contestant_operations contestant_qemu;   /* QEMU-postcopy-style */
 extern const struct contestant_operations contestant_kernel; /* minor, zero-fill */
+extern const struct contestant_operations contestant_umap;   /* umap.h; option: its path */
 extern const struct contestant_operations contestant_swap;   /* swap file, zram-lz4 */
 
 /* The raw handler's name in rows, "raw-" and its option; NULL: there is no such kind. */

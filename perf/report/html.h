@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-/* Writes beside @path and renames. 0 or -errno. */
+/* Writes beside @path and renames; a failure leaves @path as it was. 0 or -errno. */
 int html_write(const json_t *results, const char *path);
 
 #endif

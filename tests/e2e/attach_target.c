@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "ctl/inject.h"
+#include "ctl/injector.h"
 #include "ctl/problem.h"
 #include "ctl/procfs.h"
 #include "queue/base/bits.h"
@@ -160,6 +161,15 @@ uint64_t attach_blocked(pid_t pid)
 	line = strstr(text, "SigBlk:");
 	CHECK(line);
 	return strtoull(line + strlen("SigBlk:"), NULL, 16);
+}
+
+void attach_start_injector(void)
+{
+	struct problem problem = {0};
+
+	if (injector_start(&problem) < 0)
+		(void)fprintf(stderr, "injector_start: %s\n", problem.text);
+	CHECK(injector_is_alive());
 }
 
 struct injection *attach_begin(pid_t pid)

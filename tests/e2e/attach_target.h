@@ -75,6 +75,9 @@ uint32_t attach_count(pid_t pid, const char *directory);
 /* SigBlk of the main thread. */
 uint64_t attach_blocked(pid_t pid);
 
+/* Once in each process that injects, with the rights that it has then. */
+void attach_start_injector(void);
+
 struct injection;
 
 /* An injection into the target, begun. */

@@ -425,6 +425,7 @@ int main(void)
 		(void)printf("needs root\n");
 		return 77;
 	}
+	attach_start_injector();
 	if (!ATTACH_HAS_OWN_THREAD)
 		RUN(a_sleeping_call_ends_as_if_nothing_had_been);
 	RUN(running_code_goes_on_with_its_registers);

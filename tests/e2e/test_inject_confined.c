@@ -284,6 +284,7 @@ int main(void)
 		(void)printf("needs root\n");
 		return 77;
 	}
+	attach_start_injector();
 	RUN(a_privileged_target_makes_userfaultfds);
 	RUN(an_unprivileged_target_makes_userfaultfds_and_nothing_else_stays);
 	RUN(a_target_without_descriptors_is_left_as_it_was);

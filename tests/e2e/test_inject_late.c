@@ -243,6 +243,7 @@ int main(void)
 		(void)printf("needs root\n");
 		return 77;
 	}
+	attach_start_injector();
 	RUN(a_call_that_sleeps_is_interrupted_and_leaves_the_target_as_it_was);
 	RUN(a_call_that_hangs_is_waited_for_and_the_target_put_back_then);
 	RUN(a_target_that_dies_in_a_hanging_call_is_let_go);

@@ -363,6 +363,7 @@ static void run_without_ptrace(struct attach_shared *shared)
 
 	(void)shared;
 	drop_capability(CAP_SYS_PTRACE);
+	attach_start_injector();
 	check_refused(target.pid, &usual, -EPERM, "capability");
 	check_no_injection(target.pid, "capability");
 	attach_stop(&target);
@@ -382,6 +383,7 @@ static void run_without_admin(struct attach_shared *shared)
 
 	(void)shared;
 	drop_capability(CAP_SYS_ADMIN);
+	attach_start_injector();
 	check_refused(filtered.pid, &usual, -EPERM, "seccomp");
 	check_no_injection(filtered.pid, "seccomp");
 	CHECK(target_open(plain.pid, &usual, &opened, NULL) == 0);
@@ -405,6 +407,7 @@ static void run_under_seccomp(struct attach_shared *shared)
 
 	(void)shared;
 	CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+	attach_start_injector();
 	check_refused(filtered.pid, &usual, -EPERM, "seccomp");
 	check_no_injection(filtered.pid, "seccomp");
 	attach_stop(&filtered);
@@ -543,6 +546,7 @@ int main(void)
 		(void)printf("needs root\n");
 		return 77;
 	}
+	attach_start_injector();
 	RUN(nobody_is_there);
 	RUN(it_is_ourselves);
 	RUN(it_is_a_thread);

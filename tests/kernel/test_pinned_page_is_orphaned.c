@@ -6,8 +6,7 @@
  */
 #include "kernel_fault.h"
 #include "kernel_test.h"
-
-#include "io/uring.h"
+#include "kernel_uring.h"
 
 static void read_into(struct uring *ring, int fd, uint8_t *buffer)
 {
@@ -34,14 +33,12 @@ static int file_of(uint8_t value)
 	return fd;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct machine machine = machine_new(2, 0);
 	const struct iovec buffer = {machine.memory, PAGE_BYTES};
-	struct uring *ring;
+	struct uring *ring = ring_open(8, argc, argv);
 
-	if (uring_open(8, &ring) < 0)
-		skip("no io_uring with DEFER_TASKRUN (Linux 6.1)");
 	CHECK(uring_enable(ring) == 0);
 	CHECK(uring_register_buffers(ring, &buffer, 1) == 0);
 

@@ -8,8 +8,8 @@
 
 #include "kernel_fault.h"
 #include "kernel_test.h"
+#include "kernel_uring.h"
 
-#include "io/uring.h"
 #include "queue/base/clock.h"
 
 static struct machine machine;
@@ -52,7 +52,7 @@ static void run_owner(struct background *background)
 	CHECK(read(background->result, &byte, 1) == 1);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct background owner = {0};
 	struct uring_done done;
@@ -63,8 +63,7 @@ int main(void)
 	CHECK(pipe(turns) == 0 && pipe(answers) == 0);
 	owner.result = answers[0];
 	zap(&machine, 0, 4);
-	if (uring_open(8, &ring) < 0)
-		skip("no io_uring with DEFER_TASKRUN (Linux 6.1)");
+	ring = ring_open(8, argc, argv);
 	start(&owner, run_owner);
 	CHECK(read(turns[0], &byte, 1) == 1);
 	CHECK(uring_wait(ring, 1000) == -EEXIST);

@@ -5,9 +5,9 @@
  * armed and reads in flight comes to an end.
  */
 #include "kernel_test.h"
+#include "kernel_uring.h"
 
 #include "io/swapfile.h"
-#include "io/uring.h"
 
 #define PAGES 64u
 
@@ -62,7 +62,7 @@ static void check_content(const uint8_t *buffers)
 	}
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct swapfile_config config = {
 		.kind = SWAPFILE_UNNAMED,
@@ -76,10 +76,8 @@ int main(void)
 		{buffers + PAGES / 2 * PAGE_BYTES, PAGES / 2 * PAGE_BYTES},
 	};
 	struct swapfile store;
-	struct uring *ring;
+	struct uring *ring = ring_open(PAGES, argc, argv);
 
-	if (uring_open(PAGES, &ring) < 0)
-		skip("no io_uring with DEFER_TASKRUN (Linux 6.1)");
 	if (swapfile_open(&config, &store) < 0)
 		skip("/var/tmp has no O_DIRECT");
 	CHECK(uring_enable(ring) == 0);

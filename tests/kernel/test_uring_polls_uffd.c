@@ -5,8 +5,7 @@
  */
 #include "kernel_fault.h"
 #include "kernel_test.h"
-
-#include "io/uring.h"
+#include "kernel_uring.h"
 
 #define POLL_TOKEN   1
 #define CANCEL_TOKEN 2
@@ -55,14 +54,12 @@ static void check_cancel(struct uring *ring)
 	CHECK(results[CANCEL_TOKEN] == 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct machine machine = machine_new(16, 0);
-	struct uring *ring;
+	struct uring *ring = ring_open(8, argc, argv);
 
 	zap(&machine, 0, 16);
-	if (uring_open(8, &ring) < 0)
-		skip("no io_uring with DEFER_TASKRUN (Linux 6.1)");
 	CHECK(uring_enable(ring) == 0);
 	uring_poll(ring, POLL_TOKEN, machine.uffd);
 	CHECK(uring_submit(ring) == 0);

@@ -8,8 +8,7 @@
 
 #include "kernel_marks.h"
 #include "kernel_test.h"
-
-#include "io/uring.h"
+#include "kernel_uring.h"
 
 static void await_results(struct uring *ring, struct uring_done *ret_done, uint32_t count)
 {
@@ -69,13 +68,11 @@ static void check_discard(struct uring *ring, const struct machine *machine)
 	CHECK(present_pages(machine) == 0xf000);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct machine machine = machine_new(16, 0);
-	struct uring *ring;
+	struct uring *ring = ring_open(16, argc, argv);
 
-	if (uring_open(16, &ring) < 0)
-		skip("no io_uring with DEFER_TASKRUN (Linux 6.1)");
 	CHECK(uring_enable(ring) == 0);
 
 	check_order(ring, &machine);

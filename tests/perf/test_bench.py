@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """vmswap-bench runs, says what it measured, and refuses what makes no sense. No figure is judged.
 
-usage: test_bench.py VMSWAP_BENCH
+usage: test_bench.py VMSWAP_BENCH UMAP_STAND_IN UMAP_WITHOUT_UMAP
 """
 import json
 import math
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import unittest
 
-BENCH = os.path.abspath(sys.argv[1])
+BENCH, UMAP, NO_UMAP = map(os.path.abspath, sys.argv[1:4])
 TIMEOUT_S = 120
 
 
@@ -26,7 +26,7 @@ def bench(*arguments):
 
 
 class Measured(unittest.TestCase):
-    """One small run of two commands into one file."""
+    """One small run of three commands into one file."""
 
     @classmethod
     def setUpClass(cls):
@@ -39,6 +39,8 @@ class Measured(unittest.TestCase):
                   "--quiet"),
             bench("fault", "--only", "P1,P3", "--size", "64M", "--rounds", "2", "--json", cls.json,
                   "--html", cls.html),
+            bench("disk-fault", "--only", "disk-fault-umap,disk-rate-umap,refill-umap", "--umap",
+                  UMAP, "--size", "64M", "--rounds", "1", "--json", cls.json, "--quiet"),
         ]
         with open(cls.json, encoding="utf-8") as file:
             cls.results = json.load(file)
@@ -55,8 +57,19 @@ class Measured(unittest.TestCase):
         for run in self.runs:
             self.assertEqual(run.returncode, 0, run.stderr)
 
-    def test_rows_of_both_runs_are_in_the_file(self):
-        self.assertEqual({row["id"] for row in self.results["rows"]}, {"P1", "P3", "P7"})
+    def test_rows_of_all_runs_are_in_the_file(self):
+        self.assertEqual({row["id"] for row in self.results["rows"]},
+                         {"P1", "P3", "P7", "disk-fault-umap", "disk-rate-umap", "refill-umap"})
+
+    def test_umap_is_a_reference_without_a_target(self):
+        rows = [row for row in self.results["rows"] if row["id"].endswith("-umap")]
+        self.assertEqual({(row["id"], row["part"]) for row in rows},
+                         {("disk-fault-umap", "p50"), ("disk-fault-umap", "p99"),
+                          ("disk-rate-umap", "8 threads"), ("disk-rate-umap", "32 threads"),
+                          ("refill-umap", "sequential"), ("refill-umap", "recorded")})
+        for row in rows:
+            self.assertEqual((row["subject"], row["reference"]), ("vmswapd", "umap"))
+            self.assertFalse(row.get("target"), row)
 
     def test_a_row_holds_its_rounds_and_their_ratio(self):
         row = self.row("P1", "p50")
@@ -88,8 +101,26 @@ class Measured(unittest.TestCase):
     def test_the_report_has_the_rows(self):
         with open(self.html, encoding="utf-8") as file:
             text = file.read()
-        self.assertIn("P1", text)
+        for row in range(len(self.results["rows"])):
+            self.assertEqual(text.count(f'id="row{row}"'), 1)
+        for series in self.results["series"]:
+            self.assertEqual(text.count(f'data-name="{series["name"]}"'), 1)
         self.assertIn("<polyline", text)
+
+    def test_the_report_fetches_nothing(self):
+        with open(self.html, encoding="utf-8") as file:
+            text = file.read().replace("http://www.w3.org/2000/svg", "")
+        for word in ("http", "src=", "url(", "@import", "<link", "<script"):
+            self.assertNotIn(word, text)
+
+    def test_a_report_that_cannot_be_written_leaves_nothing(self):
+        with tempfile.TemporaryDirectory() as folder:
+            taken = os.path.join(folder, "report.html")
+            os.mkdir(taken)
+            run = bench("report", "--json", self.json, "--html", taken)
+            self.assertEqual(run.returncode, 1)
+            self.assertIn("cannot be written", run.stderr)
+            self.assertEqual(os.listdir(folder), ["report.html"])
 
     def test_targets_are_printed_with_what_is_missing(self):
         run = bench("targets", "--json", self.json)
@@ -129,6 +160,15 @@ class Refused(unittest.TestCase):
         run = bench("memory", "--only", "P13", "--daemon", "/nowhere/vmswapd")
         self.assertEqual(run.returncode, 1)
         self.assertIn("vmswapd", run.stderr)
+
+    def test_a_library_that_is_not_umap_is_refused_before_anything_runs(self):
+        for path, reason in ((NO_UMAP, "has no function umap()"),
+                             ("/nowhere", "no libumap.so at /nowhere"),
+                             ("/proc/self/status", "is not loaded")):
+            run = bench("disk-fault", "--umap", path)
+            self.assertEqual(run.returncode, 1, run.stderr)
+            self.assertIn(reason, run.stderr)
+            self.assertEqual(run.stdout, "")
 
     def test_help_and_version_end_well(self):
         for option in ("--help", "--version"):

@@ -69,10 +69,11 @@ static void open_world(struct sim *sim)
 	}
 }
 
-static void open_vm(struct sim *sim)
+static void open_vm(struct sim *sim, const int *parts)
 {
 	struct region_spec region[SIM_REGIONS];
 	const struct vm_config config = {
+		.parts = parts,
 		.regions = region,
 		.region_count = sim->regions,
 		.dwell_ms = sim->config.dwell_ms,
@@ -98,10 +99,17 @@ uint32_t sim_process(struct sim *sim)
 	return process;
 }
 
+static void close_all(const int *fds, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		(void)close(fds[i]);
+}
+
 int sim_join(struct sim *sim, uint32_t process)
 {
 	uint64_t address[SIM_REGIONS];
 	int uffds[FAKE_SHARDS_MAX];
+	int copies[FAKE_SHARDS_MAX];
 	struct process_spec spec = {
 		.pid = fake_process_pid(process),
 		.pidfd = fake_process_pidfd(process),
@@ -115,20 +123,70 @@ int sim_join(struct sim *sim, uint32_t process)
 		address[i] = sim_address(i);
 	for (uint32_t i = 0; i < sim->config.shards; i++)
 		uffds[i] = fake_uffd(process);
+	for (uint32_t i = 0; i < sim->config.shards; i++)
+		copies[i] = dup(uffds[i]);
 	fake_progress();
 	error = vm_process_add(sim->vm, &spec, &index);
-	if (error)
+	if (error) {
+		close_all(copies, sim->config.shards);
 		return error;
+	}
 	ASSERT(index < FAKE_PROCESSES_MAX);
+	memcpy(sim->uffd[process], copies, sizeof(copies));
+	sim->is_joined[process] = true;
 	sim->process[index] = process;
 	sim->is_served[index] = true;
 	return 0;
+}
+
+static void adopt_process(struct sim *sim, uint32_t process)
+{
+	uint64_t address[SIM_REGIONS];
+	int uffds[FAKE_SHARDS_MAX];
+	const struct process_spec spec = {
+		.pid = fake_process_pid(process),
+		.pidfd = fake_process_pidfd(process),
+		.address = address,
+		.uffds = uffds,
+	};
+	uint32_t index;
+
+	for (uint32_t i = 0; i < sim->regions; i++)
+		address[i] = sim_address(i);
+	for (uint32_t i = 0; i < sim->config.shards; i++)
+		uffds[i] = dup(sim->uffd[process][i]);
+	ASSERT(vm_process_adopt(sim->vm, &spec, &index) == 0);
+	sim->process[index] = process;
+	sim->is_served[index] = true;
+}
+
+void sim_recover(struct sim *sim)
+{
+	const struct engine_config engine = {
+		.shard_count = sim->config.shards,
+		.store = {.kind = SWAPFILE_UNNAMED, .path = "/"},
+		.parts = sim->engine_fd,
+	};
+
+	fake_progress();
+	memset(sim->is_served, 0, sizeof(sim->is_served));
+	ASSERT(engine_new(&engine, &sim->engine) == 0);
+	open_vm(sim, sim->vm_fd);
+	ASSERT(engine_resume(sim->engine, &sim->vm, 1) == 0);
+	for (uint32_t i = 0; i < FAKE_PROCESSES_MAX; i++)
+		if (sim->is_joined[i])
+			adopt_process(sim, i);
+	ASSERT(vm_resume(sim->vm) == 0);
+	ASSERT(engine_settle(sim->engine) == 0);
+	sim_check(sim);
 }
 
 void sim_leave(struct sim *sim, uint32_t index)
 {
 	fake_progress();
 	vm_process_remove(sim->vm, index);
+	sim->is_joined[sim->process[index]] = false;
+	close_all(sim->uffd[sim->process[index]], sim->config.shards);
 	sim->is_served[index] = false;
 }
 
@@ -137,6 +195,7 @@ void sim_open(const struct sim_config *config, struct sim *sim)
 	const struct engine_config engine = {
 		.shard_count = config->shards,
 		.store = {.kind = SWAPFILE_UNNAMED, .path = "/"},
+		.is_encrypted = config->is_encrypted,
 	};
 	int error;
 
@@ -144,7 +203,9 @@ void sim_open(const struct sim_config *config, struct sim *sim)
 	sim->config = *config;
 	open_world(sim);
 	ASSERT(engine_new(&engine, &sim->engine) == 0);
-	open_vm(sim);
+	open_vm(sim, NULL);
+	engine_parts(sim->engine, sim->engine_fd);
+	vm_parts(sim->vm, sim->vm_fd);
 	for (uint32_t i = 0; i < config->processes; i++) {
 		const uint32_t process = sim_process(sim);
 

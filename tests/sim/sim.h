@@ -25,6 +25,7 @@ struct sim_config {
 	uint32_t dwell_ms;
 	bool verify_clean;
 	bool trust_discard;
+	bool is_encrypted;
 	struct fake_config world; /* seed, features and disk_bytes 0: chosen by sim_open() */
 };
 
@@ -39,6 +40,11 @@ struct sim {
 	bool is_served[FAKE_PROCESSES_MAX];   /* by index in the VM */
 	struct dispatch_control control;
 	uint64_t events[ENGINE_RANGE_MOVED + 1];
+	/* What a supervisor holds: descriptors of the parts, and of processes (of the world). */
+	int engine_fd[ENGINE_PARTS];
+	int vm_fd[VM_PARTS];
+	bool is_joined[FAKE_PROCESSES_MAX];
+	int uffd[FAKE_PROCESSES_MAX][FAKE_SHARDS_MAX];
 };
 
 /* How an enable may differ from the right order. */
@@ -63,6 +69,12 @@ void sim_abandon(struct sim *sim);
 
 /* Where region @region lies in every process. */
 uint64_t sim_address(uint32_t region);
+/*
+ * The daemon died (fake_crash() was called), and a successor takes over what it left: tables,
+ * store, descriptors. The engine and VM before are never touched again.
+ */
+void sim_recover(struct sim *sim);
+
 /* A further process of the world, which maps everything and has no thread. */
 uint32_t sim_process(struct sim *sim);
 /* It joins the VM. 0 or -errno. */

@@ -16,6 +16,8 @@ void sim_take_events(struct sim *sim)
 
 static bool is_quiet(const struct sim *sim)
 {
+	if (sim->engine->limbo_count > 0)
+		return false;
 	for (uint32_t i = 0; i < sim->engine->shard_count; i++)
 		if (sim->engine->shard[i].tasks_active > 0)
 			return false;

@@ -226,6 +226,19 @@ int guest_cached(const uint8_t *alias, uint32_t pages, uint64_t *ret_cached)
 	return 0;
 }
 
+int guest_punch(int memfd, uint64_t offset, uint64_t size_bytes)
+{
+	struct fake_memfd *target = fake_memfd_of(memfd);
+	uint32_t how;
+
+	fake_schedule();
+	if (fake_fails(FAKE_PUNCH, 1, &how))
+		return -EIO;
+	for (uint64_t at = offset; at < offset + size_bytes; at += PAGE_BYTES)
+		fake_drop(target, at / PAGE_BYTES);
+	return 0;
+}
+
 int guest_cached_bytes(int memfd, uint64_t *ret_bytes)
 {
 	const struct fake_memfd *target = fake_memfd_of(memfd);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/support/fake_crash.h"
 #include "tests/support/fake_priv.h"
 
 /* Turns at whose beginning the tables are checked: one in so many. */
@@ -52,12 +53,35 @@ struct uring {
 	struct operation *operation;
 };
 
+#define RINGS_MAX   8u
+#define ORPHANS_MAX 8192u
+
+static struct uring *open_rings[RINGS_MAX];
+
+/* Pages of writes that a dead daemon had under way. */
+static struct {
+	uint8_t page[PAGE_BYTES];
+	uint64_t slot;
+} orphan[ORPHANS_MAX];
+static uint32_t orphan_count;
+
+int uring_refusal(const struct uring *ring)
+{
+	(void)ring;
+	return 0;
+}
+
 int uring_open(uint32_t depth, struct uring **ret_ring)
 {
 	struct uring *ring = calloc(1, sizeof(*ring));
+	uint32_t i = 0;
 
 	ASSERT(is_power_of_two(depth));
 	ASSERT(ring != NULL);
+	while (open_rings[i])
+		i++;
+	ASSERT(i < RINGS_MAX);
+	open_rings[i] = ring;
 	ring->places = 2 * depth;
 	ring->operation = calloc(ring->places, sizeof(*ring->operation));
 	ASSERT(ring->operation != NULL);
@@ -69,6 +93,9 @@ void uring_close(struct uring *ring)
 {
 	if (!ring)
 		return;
+	for (uint32_t i = 0; i < RINGS_MAX; i++)
+		if (open_rings[i] == ring)
+			open_rings[i] = NULL;
 	free(ring->operation);
 	free(ring);
 }
@@ -377,6 +404,8 @@ static bool go_on(struct uring *ring, struct operation *operation, struct uring_
 	return true;
 }
 
+static void write_orphans(void);
+
 static void remove_ended(struct uring *ring)
 {
 	uint32_t kept = 0;
@@ -423,6 +452,7 @@ uint32_t uring_reap(struct uring *ring, struct uring_done *ret_done, uint32_t ma
 
 	fake_schedule();
 	write_late();
+	write_orphans();
 	if (total == 0)
 		return 0;
 	for (uint32_t i = 0, at = (uint32_t)fake_random(total); i < total && count < max; i++)
@@ -430,4 +460,61 @@ uint32_t uring_reap(struct uring *ring, struct uring_done *ret_done, uint32_t ma
 			count++;
 	remove_ended(ring);
 	return count;
+}
+
+/* The device has taken the memory already, or takes it later: what is there now will do. */
+static void keep_orphans(const struct operation *operation)
+{
+	for (uint32_t i = 0; i < operation->count && orphan_count < ORPHANS_MAX; i++) {
+		memcpy(orphan[orphan_count].page, written_page(operation, i), PAGE_BYTES);
+		orphan[orphan_count++].slot = operation->offset / PAGE_BYTES + i;
+	}
+}
+
+static void die(struct uring *ring)
+{
+	for (uint32_t i = 0; i < ring->count; i++) {
+		struct operation *operation = &ring->operation[i];
+
+		if (operation->phase >= PHASE_EFFECTIVE)
+			continue;
+		if (operation->kind == OPERATION_WRITE && operation->phase == PHASE_SUBMITTED)
+			keep_orphans(operation);
+		if (operation->kind == OPERATION_PUNCH && fake_one_in(2) &&
+			!is_blocked_by_chain(ring, operation))
+			take_effect(ring, operation);
+	}
+	ring->count = 0;
+}
+
+void fake_crash(void)
+{
+	world.is_running = true; /* no guest runs in between */
+	for (uint32_t i = 0; i < RINGS_MAX; i++) {
+		if (open_rings[i])
+			die(open_rings[i]);
+		open_rings[i] = NULL;
+	}
+	for (uint32_t i = 0; i < world.uffd_count; i++)
+		world.uffd[i].has_edge = true;
+	world.is_running = false;
+}
+
+static void write_orphan(uint32_t i)
+{
+	memcpy(world.disk + orphan[i].slot * PAGE_BYTES, orphan[i].page, PAGE_BYTES);
+	orphan[i] = orphan[--orphan_count];
+}
+
+/* Once in a while one of them reaches the disk. */
+static void write_orphans(void)
+{
+	if (orphan_count > 0 && fake_one_in(8))
+		write_orphan((uint32_t)fake_random(orphan_count));
+}
+
+void fake_drain(void)
+{
+	while (orphan_count > 0)
+		write_orphan(0);
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "queue/base/clock.h"
+#include "tests/support/fake_crash.h"
 #include "tests/support/fake_priv.h"
 
 /* Scheduling points within which something that control waits for must happen. */
@@ -134,10 +135,19 @@ bool fake_fails(enum fake_failure kind, uint32_t ways, uint32_t *ret_how)
 	return true;
 }
 
+void fake_crash_point(void)
+{
+	if (world.is_running || world.config.crash_in == 0 || --world.config.crash_in > 0)
+		return;
+	world.config.crash(world.config.sim);
+	UNREACHABLE();
+}
+
 void fake_schedule(void)
 {
 	if (world.is_running)
 		return;
+	fake_crash_point();
 	world.is_running = true;
 	world.tick++;
 	world.now_ns += 500 + fake_random(8 * NS_PER_US);

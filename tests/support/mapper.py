@@ -25,7 +25,7 @@ def content(page, generation):
 def memory_of(pid):
     for fd in os.listdir(f"/proc/{pid}/fd"):
         path = f"/proc/{pid}/fd/{fd}"
-        if "memfd:mapper" in os.readlink(path):
+        if os.readlink(path).startswith(("/memfd:mapper", "/memfd:guest-memory")):
             return os.open(path, os.O_RDWR)
     raise SystemExit(f"{pid} has no memory of ours")
 

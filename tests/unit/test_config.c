@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "ctl/problem.h"
+#include "engine/engine.h"
+#include "io/feature.h"
+#include "io/uffd.h"
 #include "queue/base/bits.h"
 
 #define ARGUMENTS_MAX 16
@@ -45,6 +48,22 @@ Test(config, without_options_everything_has_a_default)
 	cr_expect(!config.is_debug);
 }
 
+Test(config, encryption_is_on_off_or_as_the_CPU_has_it)
+{
+	struct config config;
+
+	cr_assert_eq(PARSE(&config, NULL, NULL), 0);
+	cr_expect_eq(config.is_encrypted, engine_encrypts_fast());
+	cr_assert_eq(PARSE(&config, NULL, "--encrypt", NULL), 0);
+	cr_expect(config.is_encrypted);
+	cr_assert_eq(PARSE(&config, NULL, "--encrypt=yes", NULL), 0);
+	cr_expect(config.is_encrypted);
+	cr_assert_eq(PARSE(&config, NULL, "--encrypt=no", NULL), 0);
+	cr_expect(!config.is_encrypted);
+	cr_assert_eq(PARSE(&config, NULL, "--encrypt=no", "--encrypt=auto", NULL), 0);
+	cr_expect_eq(config.is_encrypted, engine_encrypts_fast());
+}
+
 Test(config, debugging_is_asked_for)
 {
 	struct config config;
@@ -69,6 +88,34 @@ Test(config, a_group_has_a_name_or_a_number)
 	cr_expect_eq(peer_socket_mode(&config.policy), 0660);
 	cr_assert_eq(PARSE(&config, NULL, "--allow-self-attach", NULL), 0);
 	cr_expect_eq(peer_socket_mode(&config.policy), 0666);
+}
+
+Test(config, features_are_disabled_by_name)
+{
+	struct config config;
+
+	int rc = PARSE(&config, NULL, "--disable-feature", "wp,pagemap-scan", "--disable-feature",
+		"io_uring", NULL);
+
+	cr_assert_eq(rc, 0);
+	cr_expect_eq(config.disabled_features,
+		(uint32_t)UFFD_WP | FEATURE_PAGEMAP_SCAN | FEATURE_IO_URING);
+}
+
+Test(config, a_feature_of_no_known_name_is_answered_with_the_names)
+{
+	static const char *const values[] = {"wp,warp", "warp", "", ","};
+
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		struct config config;
+		struct problem problem = {.error = 0};
+
+		int rc = PARSE(&config, &problem, "--disable-feature", values[i], NULL);
+
+		cr_assert_eq(rc, -EINVAL);
+		cr_expect_not_null(strstr(problem.text, "wp-async, poison"), "%s", problem.text);
+		cr_expect_not_null(strstr(problem.text, "short-slice"), "%s", problem.text);
+	}
 }
 
 Test(config, cpus_alone_say_how_many_shards)
@@ -191,4 +238,18 @@ Test(config, cpu_lists_that_are_none_are_refused)
 		cr_expect_eq(config_parse_cpus(lists[i], cpus, 4), -EINVAL, "'%s'", lists[i]);
 	cr_expect_eq(config_parse_cpus("0-4", cpus, 4), -E2BIG);
 	cr_expect_eq(config_parse_cpus("0-3", cpus, 4), 4);
+}
+
+Test(config, each_socket_has_a_state_folder_of_its_own)
+{
+	struct config config;
+	struct problem problem;
+
+	cr_assert_eq(PARSE(&config, NULL, NULL), 0);
+	cr_expect_str_eq(config.state_dir, "/run/vmswapd");
+	cr_assert_eq(PARSE(&config, NULL, "--socket", "/tmp/s", NULL), 0);
+	cr_expect_str_eq(config.state_dir, "/tmp/s.state");
+	cr_assert_eq(PARSE(&config, NULL, "--state-dir", "/x", "--socket", "/tmp/s", NULL), 0);
+	cr_expect_str_eq(config.state_dir, "/x");
+	cr_expect_eq(PARSE(&config, &problem, "--state-dir", "", NULL), -EINVAL);
 }

@@ -274,3 +274,19 @@ Test(maps, a_process_that_is_gone_is_said_to_be)
 
 	cr_assert_eq(maps_read(pid, MIB, &list), -ESRCH);
 }
+
+Test(maps, a_line_that_ends_within_a_flag_is_not_read_beyond_its_end)
+{
+	/* The second line leaves the end of the first behind it, where the third flag would be. */
+	FILE *file = text_of("00400000-00401000 rw-s 00000000 00:01 7 /x\n"
+			     "VmFlags  :  lo lo\n"
+			     "VmFlags: a");
+	struct maps_text text;
+	struct maps_entry entry;
+
+	maps_text_init(&text, file);
+
+	cr_assert(maps_text_next(&text, &entry));
+	cr_expect_not(entry.is_locked);
+	(void)fclose(file);
+}

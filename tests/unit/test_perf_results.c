@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 #include <ctype.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "perf/bench/results.h"
@@ -168,6 +171,14 @@ static struct results *full_results(void)
 				 "end_us", 9000, "states", "at_us", 0, "resident", 1.0, "staged",
 				 0.0, "swapped", 0.0, "zero", 0.0, "at_us", 9000, "resident", 0.2,
 				 "staged", 0.5, "swapped", 0.2, "zero", 0.1));
+	results_add_series(results,
+		json_pack("{s:s, s:s, s:s, s:[{s:i, s:i, s:f, s:f, s:f}, {s:i, s:i, s:f, s:f, "
+			  "s:f}], s:{s:s, s:[{s:i, s:f, s:f, s:f}]}}",
+			"name", "scale", "kind", "points", "title", "t", "points", "shards", 1,
+			"threads", 1, "faults_per_s", 2e4, "min", 1e4, "max", 3e4, "shards", 2,
+			"threads", 8, "faults_per_s", 9e4, "min", 8e4, "max", 9.5e4, "reference",
+			"name", "raw-batch", "points", "threads", 1, "faults_per_s", 1.5e4, "min",
+			1e4, "max", 2e4));
 	return results;
 }
 
@@ -193,10 +204,141 @@ Test(perf_results, the_report_is_balanced_escaped_and_self_contained)
 	results_free(results);
 }
 
+static size_t count_of(const char *text, const char *part)
+{
+	size_t count = 0;
+
+	for (const char *at = strstr(text, part); at; at = strstr(at + 1, part))
+		count++;
+	return count;
+}
+
+/* The page of @results, which are freed. */
+static const char *page_of(struct results *results)
+{
+	cr_assert_eq(html_write(results_json(results), path), 0);
+	results_free(results);
+	return read_file();
+}
+
+Test(perf_results, each_series_is_one_figure)
+{
+	const char *text = page_of(full_results());
+
+	cr_assert_eq(count_of(text, "<figure"), 4u);
+	cr_assert_eq(count_of(text, "data-name=\"n\""), 1u);
+	cr_assert_eq(count_of(text, "data-name=\"tl\""), 1u);
+	cr_assert_eq(count_of(text, "data-name=\"scale\""), 1u);
+	cr_assert_eq(count_of(text, "data-name=\"rates\""), 1u);
+}
+
+Test(perf_results, a_curve_has_a_line_for_each_number_of_shards_and_one_of_the_reference)
+{
+	const char *text = strstr(page_of(full_results()), "data-name=\"scale\"");
+
+	cr_assert_not_null(text);
+	cr_assert_eq(count_of(text, "<polyline"), 3u);
+	cr_assert_eq(count_of(text, "stroke-dasharray"), 1u);
+	cr_assert_eq(count_of(text, ">1 shard<"), 1u);
+	cr_assert_eq(count_of(text, ">2 shards<"), 1u);
+	cr_assert_eq(count_of(text, ">raw-batch<"), 1u);
+}
+
+Test(perf_results, rates_are_the_median_of_the_rounds)
+{
+	struct results *results = results_new(json_object());
+	json_t *row = row_of("P7", "kernel", 1);
+	const char *text;
+
+	(void)json_object_set_new(row, "values",
+		json_pack("{s:[f,f,f], s:[f]}", "subject", 2.0, 90.0, 1.0, "reference", 1.0));
+	results_add_row(results, row);
+	text = strstr(page_of(results), "data-name=\"rates\"");
+
+	cr_assert_not_null(text);
+	cr_assert_eq(count_of(text, ">2 GB/s<"), 1u);
+	cr_assert_eq(count_of(text, ">31 GB/s<"), 0u);
+}
+
+Test(perf_results, missed_targets_and_noise_are_marked_in_the_summary_and_in_the_row)
+{
+	struct results *results = results_new(json_object());
+	json_t *row = row_of("P7", "kernel", 1);
+	const char *text;
+
+	(void)json_object_set_new(row, "target", json_string(">=2"));
+	(void)json_object_set_new(row, "met", json_false());
+	(void)json_object_set_new(row, "noisy", json_true());
+	results_add_row(results, row);
+	text = page_of(results);
+
+	cr_assert_not_null(strstr(text, "<b>1</b>missed"));
+	cr_assert_not_null(strstr(text, "<b>0</b>targets met"));
+	cr_assert_not_null(strstr(text, "href=\"#row0\" class=\"bad unsure\""));
+	cr_assert_not_null(strstr(text, "id=\"row0\" class=\"missed\""));
+	cr_assert_not_null(strstr(text, "pill noisy"));
+	cr_assert_not_null(strstr(text, "mark unsure"));
+}
+
+Test(perf_results, a_report_of_nothing_is_a_page)
+{
+	const char *text = page_of(results_new(json_object()));
+
+	check_balance(text);
+	cr_assert_eq(count_of(text, "<figure"), 0u);
+	cr_assert_eq(count_of(text, "<table"), 0u);
+}
+
 Test(perf_results, a_report_that_cannot_be_written_is_an_error)
 {
 	struct results *results = full_results();
 
 	cr_assert_lt(html_write(results_json(results), "/nowhere/report.html"), 0);
+	results_free(results);
+}
+
+static void check_no_temporary(void)
+{
+	char temporary[sizeof(path) + 4];
+
+	(void)snprintf(temporary, sizeof(temporary), "%s.new", path);
+	cr_expect_lt(access(temporary, F_OK), 0, "%s was left", temporary);
+}
+
+Test(perf_results, what_cannot_take_its_place_is_removed)
+{
+	struct results *results = full_results();
+
+	cr_assert_eq(mkdir(path, 0700), 0);
+
+	cr_expect_lt(html_write(results_json(results), path), 0);
+	check_no_temporary();
+	cr_expect_lt(results_save(results, path), 0);
+	check_no_temporary();
+
+	cr_assert_eq(rmdir(path), 0);
+	results_free(results);
+}
+
+/* As on a full disk: writes fail half way. */
+Test(perf_results, half_a_file_is_removed_and_the_old_one_stays)
+{
+	struct results *results = full_results();
+	struct rlimit limit;
+
+	write_file("old");
+	(void)signal(SIGXFSZ, SIG_IGN);
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = 512;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+
+	cr_expect_lt(html_write(results_json(results), path), 0);
+	check_no_temporary();
+	cr_expect_lt(results_save(results, path), 0);
+	check_no_temporary();
+
+	limit.rlim_cur = limit.rlim_max;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	cr_assert_str_eq(read_file(), "old");
 	results_free(results);
 }

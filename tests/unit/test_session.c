@@ -470,3 +470,37 @@ Test(session, descriptors_of_a_line_that_never_ended_are_closed_with_the_session
 
 	cr_expect_eq(open_descriptors(), before - 1);
 }
+
+/* A client that hands over its own end and goes: nobody else can close that end. */
+static void hand_over_the_client(const char *text)
+{
+	const int own_epoll = epoll_fd;
+
+	epoll_fd = client; /* what say_with_fds() sends */
+	say_with_fds(text, 1);
+	epoll_fd = own_epoll;
+	turn();
+	close_fd(take_fd(&client));
+	turn();
+}
+
+Test(session, a_call_that_waits_does_not_keep_its_client_alive)
+{
+	hand_over_the_client(REQUEST(1, "keep"));
+
+	cr_expect_eq(kept_count, 1);
+	cr_expect_null(session);
+}
+
+Test(session, half_a_line_with_descriptors_is_not_held_for_ever)
+{
+	hand_over_the_client("{\"jsonrpc\"");
+	cr_assert_not_null(session);
+	cr_expect_not(session_holds_too_long(session, clock_ns()));
+
+	cr_assert(session_holds_too_long(session, clock_ns() + SESSION_HOLD_NS));
+	session_refuse(session, CALL_INVALID_REQUEST, "too long");
+	turn();
+
+	cr_expect_null(session);
+}

@@ -3,6 +3,9 @@
 
 #include <criterion/criterion.h>
 
+#include "ctl/methods_priv.h"
+#include "queue/base/clock.h"
+
 /* Never looked into. */
 #define CALL ((struct call *)(uintptr_t)64)
 
@@ -60,4 +63,12 @@ Test(waiter, the_earliest_deadline_counts)
 	cr_expect_eq(take_all(&list, 1), 1);
 	cr_expect_eq(take_all(&list, 3), 1);
 	waiter_free(&list);
+}
+
+Test(waiter, a_timeout_beyond_the_clock_is_never)
+{
+	cr_expect_eq(methods_deadline(-1), UINT64_MAX);
+	cr_expect_eq(methods_deadline(INT64_MAX), UINT64_MAX);
+	cr_expect_eq(methods_deadline((json_int_t)(UINT64_MAX / NS_PER_MS)), UINT64_MAX);
+	cr_expect_leq(methods_deadline(1000), clock_ns() + NS_PER_S);
 }

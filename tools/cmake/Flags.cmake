@@ -20,7 +20,9 @@ target_compile_options(vmswap_flags INTERFACE
   -Wswitch-enum -Wnull-dereference -Wdouble-promotion -Wimplicit-fallthrough
   -fno-common -fno-strict-aliasing
   $<$<C_COMPILER_ID:GNU>:-Wcast-align=strict -Wlogical-op -Wduplicated-cond -Wduplicated-branches
-    -Wjump-misses-init>)
+    -Wjump-misses-init>
+  # clang warns of two things that gnu17 has and gcc does not mind.
+  $<$<C_COMPILER_ID:Clang>:-Wno-c2x-extensions -Wno-gnu-variable-sized-type-not-at-end>)
 if(VMSWAP_WERROR)
   target_compile_options(vmswap_flags INTERFACE -Werror)
 endif()

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ctl/daemon.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ctl/adopt.h"
+#include "ctl/attach.h"
+#include "ctl/config.h"
+#include "ctl/confine.h"
+#include "ctl/injector.h"
+#include "ctl/keeper.h"
+#include "ctl/manager.h"
+#include "ctl/notify.h"
+#include "ctl/problem.h"
+#include "ctl/self.h"
+#include "engine/engine.h"
+#include "engine/successor.h"
+#include "io/feature.h"
+#include "queue/base/err.h"
+#include "queue/base/log.h"
+
+/* Descriptors of 32 processes on 64 shards, many VMs. */
+#define FILES_MAX 1048576u
+
+/* The control thread reads these from a signalfd; no other thread may get them. */
+static void block_signals(void)
+{
+	sigset_t signals;
+
+	(void)sigemptyset(&signals);
+	(void)sigaddset(&signals, SIGTERM);
+	(void)sigaddset(&signals, SIGINT);
+	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
+}
+
+static int make_swap_dir(const struct config *config)
+{
+	if (config->store.kind != SWAPFILE_UNNAMED ||
+		strcmp(config->store.path, CONFIG_SWAP_DIR) != 0)
+		return 0;
+	return mkdir(CONFIG_SWAP_DIR, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+/* Its parts are kept, and so are VMs perhaps: taken over when there is a predecessor. */
+static int keep_engine(struct keeper *keeper, const struct engine *engine)
+{
+	const int rc = ledger_keep_engine(keeper, engine);
+
+	if (rc < 0)
+		log_error("the supervisor cannot hold the store: %s", strerror(-rc));
+	return rc;
+}
+
+static int start_engine(const struct config *config, struct keeper *keeper,
+	struct engine **ret_engine, struct adopted *ret_adopted)
+{
+	int parts[ENGINE_PARTS];
+	struct engine_config engine = {
+		.shard_count = config->shard_count,
+		.cpus = config->cpu_count > 0 ? config->cpus : NULL,
+		.poll_us = config->poll_us,
+		.store = config->store,
+		.is_encrypted = config->is_encrypted,
+	};
+	const bool is_successor = ledger_find_engine(keeper, parts);
+	int rc = make_swap_dir(config);
+
+	engine.parts = is_successor ? parts : NULL;
+
+	if (rc == 0)
+		rc = engine_start(&engine, ret_engine);
+	if (rc == -EOPNOTSUPP)
+		log_error("%s: its file system has no O_DIRECT: choose another place for the pages",
+			config->store.path);
+	else if (rc == -EBUSY)
+		log_error("%s is in use, by another daemon or a mount", config->store.path);
+	else if (rc < 0)
+		log_error("cannot start with swap store %s: %s", config->store.path, strerror(-rc));
+	if (rc == 0 && !is_successor)
+		rc = keep_engine(keeper, *ret_engine);
+	if (rc == 0 && is_successor)
+		rc = adopt_open(keeper, *ret_engine, ret_adopted);
+	if (rc == 0 && is_successor)
+		rc = adopt_resume(*ret_engine, ret_adopted);
+	return rc;
+}
+
+static void warn_of_slow_io(int refusal)
+{
+	if (refusal == 0)
+		return;
+	log_warning(
+		"no io_uring (%s%s): threads do the disk I/O, and swapped pages come back slower",
+		refusal == -EOPNOTSUPP ? "--disable-feature" : strerror(-refusal),
+		refusal == -EPERM ? "; see sysctl kernel.io_uring_disabled" : "");
+}
+
+static int open_manager(const struct config *config, struct engine *engine, struct keeper *keeper,
+	struct manager **ret_manager)
+{
+	int rc = manager_open(config, engine, keeper, ret_manager);
+
+	if (rc == -EADDRINUSE)
+		log_error("another vmswapd serves %s", config->socket_path);
+	else if (rc < 0)
+		log_error("cannot open %s: %s", config->socket_path, strerror(-rc));
+	return rc;
+}
+
+static int adopt_all(struct manager *manager, struct adopted *adopted)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < adopted->count; i++) {
+		struct attachment *attachment = adopted->attachment[i];
+
+		rc = manager_adopt(manager, ledger_vm(&attachment->ledger)->name, attachment);
+	}
+	if (rc < 0)
+		log_error("cannot go on with the VMs that are kept: %s", strerror(-rc));
+	return rc;
+}
+
+static int open_keeper(int supervisor_fd, struct keeper **ret_keeper)
+{
+	int rc = keeper_open(supervisor_fd, ret_keeper);
+
+	if (rc < 0)
+		log_error("the supervisor does not hand over what it holds: %s", strerror(-rc));
+	return rc;
+}
+
+/* First of all: it must have nothing of what the daemon opens later. */
+static int start_injector(void)
+{
+	struct problem problem;
+	const int rc = injector_start(&problem);
+
+	if (rc < 0)
+		log_error("%s", problem.text);
+	return rc;
+}
+
+static int confine(int (*step)(void))
+{
+	const int rc = step();
+
+	if (rc < 0)
+		log_error("privileges cannot be given up: %s", strerror(-rc));
+	return rc;
+}
+
+/* Whoever started the daemon may go on, and has the terminal back. */
+static void report_ready(const struct config *config, struct keeper *keeper)
+{
+	if (!keeper) {
+		(void)notify_send("READY=1");
+		return;
+	}
+	if (!config->is_foreground)
+		self_leave_terminal();
+	(void)keeper_ready(keeper);
+}
+
+int daemon_run(const struct config *config, int supervisor_fd)
+{
+	struct keeper *keeper = NULL;
+	struct engine *engine = NULL;
+	struct manager *manager = NULL;
+	struct adopted adopted = {.count = 0};
+	int rc;
+
+	feature_disable(config->disabled_features);
+	self_harden();
+	block_signals();
+	if (start_injector() < 0)
+		return EXIT_FAILURE;
+	self_raise_files(FILES_MAX);
+	self_stay_in_memory();
+	rc = open_keeper(supervisor_fd, &keeper);
+	if (rc == 0)
+		rc = confine(confine_process);
+	if (rc == 0)
+		rc = start_engine(config, keeper, &engine, &adopted);
+	if (rc == 0)
+		rc = open_manager(config, engine, keeper, &manager);
+	/* Before adopt_all(), which starts the VMs' threads: they inherit what is left. */
+	if (rc == 0)
+		rc = confine(confine_worker);
+	if (rc == 0)
+		rc = adopt_all(manager, &adopted);
+	/* What is kept must stay as it is: nothing is unregistered on the way out. */
+	if (rc < 0 && adopted.count > 0)
+		_exit(EXIT_FAILURE);
+	if (rc < 0) {
+		manager_close(manager);
+		engine_stop(engine);
+		injector_stop();
+		keeper_close(keeper);
+		return EXIT_FAILURE;
+	}
+	log_info("vmswapd " VMSWAP_VERSION ", %u shards, pages in %s, socket %s",
+		config->shard_count, config->store.path, config->socket_path);
+	warn_of_slow_io(engine_io_refusal(engine));
+	report_ready(config, keeper);
+	manager_run(manager);
+	manager_close(manager);
+	engine_stop(engine);
+	injector_stop();
+	keeper_bye(keeper);
+	keeper_close(keeper);
+	log_info("ended");
+	return EXIT_SUCCESS;
+}
