@@ -14,6 +14,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/mappers.h"
@@ -55,6 +56,7 @@ static void drop_member(struct attachment *attachment, struct member *member)
 	struct member *last = &attachment->member[--attachment->member_count];
 
 	member_leave(member, attachment->vm);
+	member_forget(member, &attachment->ledger);
 	member_close(member);
 	if (member != last)
 		*member = *last;
@@ -226,6 +228,29 @@ static int open_memory(const struct attachment *attachment, const struct attach_
 	return -ENOENT;
 }
 
+/* What a successor must know; not complete yet. */
+static int keep_vm(struct attachment *attachment, struct job *job, const struct region_spec *specs)
+{
+	struct ledger_vm *kept = ledger_vm(&attachment->ledger);
+	int memfds[REGIONS_MAX];
+	int rc;
+
+	memcpy(kept->name, job->vm_name, sizeof(kept->name));
+	kept->options = attachment->options;
+	kept->zap = attachment->zap;
+	kept->dwell_ms = attachment->dwell_ms;
+	kept->trust_discard = job->request.attach->trust_discard;
+	kept->verify_clean = job->request.attach->verify_clean;
+	kept->areas = attachment->areas;
+	for (uint32_t i = 0; i < attachment->areas.count; i++)
+		memfds[i] = specs[i].memfd;
+	rc = ledger_keep_vm(&attachment->ledger, attachment->vm, memfds);
+	if (rc < 0)
+		return problem_set(&job->result.problem, rc, "supervisor",
+			"the supervisor cannot hold the descriptors of the VM: %s", strerror(-rc));
+	return 0;
+}
+
 static int make_vm(struct attachment *attachment, struct job *job)
 {
 	const struct attach_options *options = job->request.attach;
@@ -258,6 +283,8 @@ static int make_vm(struct attachment *attachment, struct job *job)
 			(void)problem_set(&job->result.problem, rc, "no-memory",
 				"no page tables for the VM: %s", strerror(-rc));
 	}
+	if (rc == 0)
+		rc = keep_vm(attachment, job, specs);
 	while (opened > 0)
 		close_fd(specs[--opened].memfd);
 	return rc;
@@ -280,6 +307,7 @@ static struct member_join join_of(struct attachment *attachment)
 		.vm = attachment->vm,
 		.shard_count = engine_shard_count(attachment->engine),
 		.areas = &attachment->areas,
+		.ledger = &attachment->ledger,
 	};
 }
 
@@ -312,7 +340,27 @@ static int open_all(struct attachment *attachment, struct job *job)
 	return rc;
 }
 
-int attach_open(struct engine *engine, struct job *job, struct attachment *ret_attachment)
+/* For the manager, of a VM that is attached. */
+static void report(const struct attachment *attachment, struct job *job)
+{
+	job->result.vm = attachment->vm;
+	job->result.dwell_ms = attachment->dwell_ms;
+	job->result.region_count = attachment->areas.count;
+}
+
+void attach_take(struct job *job, struct attachment *ret_attachment)
+{
+	*ret_attachment = *job->request.adopted;
+	free(job->request.adopted);
+	job->request.adopted = NULL;
+	report(ret_attachment, job);
+	for (uint32_t i = 0; i < ret_attachment->member_count; i++)
+		member_describe(
+			&ret_attachment->member[i], &job->result.added[job->result.added_count++]);
+}
+
+int attach_open(struct engine *engine, struct keeper *keeper, struct job *job,
+	struct attachment *ret_attachment)
 {
 	const struct attach_options *options = job->request.attach;
 	struct attachment *attachment = ret_attachment;
@@ -324,6 +372,10 @@ int attach_open(struct engine *engine, struct job *job, struct attachment *ret_a
 	attachment->options = options->target;
 	attachment->zap = options->zap;
 	job_set_phase(job, PHASE_ATTACHING);
+	rc = ledger_take(keeper, &attachment->ledger);
+	if (rc < 0)
+		return problem_set(&job->result.problem, rc, "no-memory",
+			"no place for another VM: %s", strerror(-rc));
 	rc = open_all(attachment, job);
 	if (rc == 0) {
 		attachment->dwell_ms = choose_dwell(attachment, options->dwell_ms);
@@ -335,9 +387,8 @@ int attach_open(struct engine *engine, struct job *job, struct attachment *ret_a
 		attach_close(attachment);
 		return rc;
 	}
-	job->result.vm = attachment->vm;
-	job->result.dwell_ms = attachment->dwell_ms;
-	job->result.region_count = attachment->areas.count;
+	ledger_vm(&attachment->ledger)->is_attached = true;
+	report(attachment, job);
 	return 0;
 }
 
@@ -436,4 +487,5 @@ void attach_close(struct attachment *attachment)
 		forget_pages(attachment->vm);
 	vm_free(attachment->vm);
 	attachment->vm = NULL;
+	ledger_give(&attachment->ledger);
 }

@@ -12,12 +12,14 @@
 
 #include "ctl/area.h"
 #include "ctl/job.h"
+#include "ctl/ledger.h"
 #include "ctl/member.h"
 #include "ctl/target.h"
 #include "engine/engine.h"
 
 struct attachment {
 	struct engine *engine;
+	struct ledger_entry ledger;
 	struct vm *vm; /* NULL: nothing attached */
 	struct area_list areas;
 	struct target_options options;
@@ -29,7 +31,10 @@ struct attachment {
 };
 
 /* The whole flow of vm.attach, from pids to a VM in state ready; undone on error. */
-int attach_open(struct engine *engine, struct job *job, struct attachment *ret_attachment);
+int attach_open(struct engine *engine, struct keeper *keeper, struct job *job,
+	struct attachment *ret_attachment);
+/* The same for one that a successor has taken over: job->request.adopted. */
+void attach_take(struct job *job, struct attachment *ret_attachment);
 
 /* A process that comes later; zapped when the VM is registered. */
 int attach_add(struct attachment *attachment, struct job *job);

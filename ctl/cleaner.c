@@ -9,8 +9,10 @@
 #include <time.h>
 
 #include "engine/engine.h"
+#include "engine/successor.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
+#include "queue/base/log.h"
 
 #define STEP_BYTES (64 * MIB)
 #define STEP_S	   5
@@ -55,10 +57,23 @@ static bool wait_for_step(struct cleaner *cleaner)
 	return !cleaner->is_ending;
 }
 
+/* Once: the slots that a predecessor was writing come back when the disk is done with them. */
+static void settle(struct cleaner *cleaner)
+{
+	const uint32_t count = engine_settle(cleaner->engine);
+
+	if (count > 0)
+		log_warning(
+			"%u slots stay out of use: the store cannot tell when the writes of the "
+			"worker that died have ended",
+			count);
+}
+
 static void *cleaner_main(void *argument)
 {
 	struct cleaner *cleaner = argument;
 
+	settle(cleaner);
 	(void)pthread_mutex_lock(&cleaner->lock);
 	while (wait_for_step(cleaner)) {
 		bool is_done;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ctl/problem.h"
+#include "engine/engine.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
 #include "queue/base/err.h"
@@ -24,13 +25,16 @@ enum option_code {
 	OPTION_SWAP_DEVICE,
 	OPTION_SWAP_LIMIT,
 	OPTION_PREALLOCATE,
+	OPTION_ENCRYPT,
 	OPTION_SOCKET,
+	OPTION_STATE_DIR,
 	OPTION_POLL_US,
 	OPTION_FOREGROUND,
 	OPTION_LOG_LEVEL,
 	OPTION_DEBUG,
 	OPTION_HELP,
 	OPTION_VERSION,
+	OPTION_LAYOUT,
 };
 
 static const struct option options[] = {
@@ -41,13 +45,16 @@ static const struct option options[] = {
 	{"swap-device", required_argument, NULL, OPTION_SWAP_DEVICE},
 	{"swap-limit", required_argument, NULL, OPTION_SWAP_LIMIT},
 	{"preallocate", no_argument, NULL, OPTION_PREALLOCATE},
+	{"encrypt", optional_argument, NULL, OPTION_ENCRYPT},
 	{"socket", required_argument, NULL, OPTION_SOCKET},
+	{"state-dir", required_argument, NULL, OPTION_STATE_DIR},
 	{"poll-us", required_argument, NULL, OPTION_POLL_US},
 	{"foreground", no_argument, NULL, OPTION_FOREGROUND},
 	{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
 	{"debug", no_argument, NULL, OPTION_DEBUG},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{"version", no_argument, NULL, OPTION_VERSION},
+	{"layout", no_argument, NULL, OPTION_LAYOUT},
 	{NULL, 0, NULL, 0},
 };
 
@@ -62,7 +69,9 @@ static const char usage_text[] =
 	"  --swap-device DEV   a block device holds them; its content is lost\n"
 	"  --swap-limit SIZE   no more than this; K, M, G, T\n"
 	"  --preallocate       write the swap file once at the start and keep its space\n"
+	"  --encrypt[=WHEN]    what is stored: yes, no, or auto, where the CPU has AES (auto)\n"
 	"  --socket PATH       the control socket (" CONFIG_SOCKET ")\n"
+	"  --state-dir DIR     what outlives the daemon (" CONFIG_STATE_DIR ", or SOCKET.state)\n"
 	"  --poll-us N         a shard spins this long after activity before it sleeps (50)\n"
 	"  --foreground        do not detach from the terminal\n"
 	"  --log-level LEVEL   error, warning, info or debug (info)\n"
@@ -188,6 +197,20 @@ static int parse_level(const char *text, enum log_level *ret_level)
 	return -EINVAL;
 }
 
+/* @text: NULL, the bare option, is yes. */
+static int parse_encrypt(const char *text, struct config *config)
+{
+	if (!text || strcmp(text, "yes") == 0)
+		config->is_encrypted = true;
+	else if (strcmp(text, "no") == 0)
+		config->is_encrypted = false;
+	else if (strcmp(text, "auto") == 0)
+		config->is_encrypted = engine_encrypts_fast();
+	else
+		return -EINVAL;
+	return 0;
+}
+
 static int parse_shards(const char *text, struct config *config)
 {
 	uint64_t number;
@@ -232,6 +255,24 @@ static int set_store(struct config *config, enum swapfile_kind kind, const char 
 	return 0;
 }
 
+static int set_state_dir(struct config *config, const char *path, const char *suffix)
+{
+	const int length =
+		snprintf(config->state_dir, sizeof(config->state_dir), "%s%s", path, suffix);
+
+	if (path[0] == '\0')
+		return -EINVAL;
+	return (size_t)length < sizeof(config->state_dir) ? 0 : -ERANGE;
+}
+
+/* Two daemons have two sockets, so they have two folders. */
+static int set_default_state_dir(struct config *config)
+{
+	if (strcmp(config->socket_path, CONFIG_SOCKET) == 0)
+		return set_state_dir(config, CONFIG_STATE_DIR, "");
+	return set_state_dir(config, config->socket_path, ".state");
+}
+
 static int parse_option(enum option_code code, const char *text, struct config *config)
 {
 	switch (code) {
@@ -241,14 +282,17 @@ static int parse_option(enum option_code code, const char *text, struct config *
 	case OPTION_SWAP_FILE: return set_store(config, SWAPFILE_NAMED, text);
 	case OPTION_SWAP_DEVICE: return set_store(config, SWAPFILE_DEVICE, text);
 	case OPTION_PREALLOCATE: config->store.is_preallocated = true; return 0;
+	case OPTION_ENCRYPT: return parse_encrypt(text, config);
 	case OPTION_SWAP_LIMIT: return config_parse_size(text, &config->store.limit_bytes);
 	case OPTION_POLL_US: return parse_poll(text, config);
 	case OPTION_LOG_LEVEL: return parse_level(text, &config->log_level);
 	case OPTION_SOCKET: config->socket_path = text; return 0;
+	case OPTION_STATE_DIR: return set_state_dir(config, text, "");
 	case OPTION_FOREGROUND: config->is_foreground = true; return 0;
 	case OPTION_DEBUG: config->is_debug = true; return 0;
 	case OPTION_HELP: config->action = CONFIG_HELP; return 0;
 	case OPTION_VERSION: config->action = CONFIG_VERSION; return 0;
+	case OPTION_LAYOUT: config->action = CONFIG_LAYOUT; return 0;
 	}
 	UNREACHABLE();
 }
@@ -265,6 +309,9 @@ static int check(struct config *config, bool shards_given, struct problem *probl
 		config->store.kind != SWAPFILE_DEVICE)
 		return problem_set(problem, -EINVAL, "usage",
 			"--preallocate would fill the file system: give --swap-limit");
+	if (config->state_dir[0] == '\0' && set_default_state_dir(config) < 0)
+		return problem_set(problem, -EINVAL, "usage", "--socket %s: out of range",
+			config->socket_path);
 	if (!config->store.path)
 		config->store.path = CONFIG_SWAP_DIR;
 	ASSERT(config->shard_count >= 1);
@@ -278,6 +325,7 @@ int config_parse(int argc, char **argv, struct config *ret_config, struct proble
 		.shard_count = SHARDS_DEFAULT,
 		.poll_us = POLL_US_DEFAULT,
 		.store = {.kind = SWAPFILE_UNNAMED},
+		.is_encrypted = engine_encrypts_fast(),
 		.socket_path = CONFIG_SOCKET,
 		.log_level = LOG_LEVEL_INFO,
 	};

@@ -3,6 +3,7 @@
 #ifndef VMSWAP_CTL_CONFIG_H
 #define VMSWAP_CTL_CONFIG_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,11 +16,14 @@ struct problem;
 
 #define CONFIG_SOCKET	"/run/vmswapd.sock"
 #define CONFIG_SWAP_DIR "/var/lib/vmswapd"
+/* Of the default socket; another SOCKET has SOCKET.state. */
+#define CONFIG_STATE_DIR "/run/vmswapd"
 
 enum config_action {
 	CONFIG_RUN,
 	CONFIG_HELP,
 	CONFIG_VERSION,
+	CONFIG_LAYOUT, /* for an upgrade, between vmswapd and vmswapd */
 };
 
 struct config {
@@ -29,7 +33,9 @@ struct config {
 	int cpus[SHARDS_MAX];
 	uint32_t poll_us;
 	struct swapfile_config store; /* path: borrowed from argv */
+	bool is_encrypted;	      /* what is stored */
 	const char *socket_path;      /* as above */
+	char state_dir[PATH_MAX];
 	bool is_foreground;
 	bool is_debug; /* the methods debug.* are there */
 	enum log_level log_level;

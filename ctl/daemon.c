@@ -1,76 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ctl/daemon.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ctl/adopt.h"
+#include "ctl/attach.h"
 #include "ctl/config.h"
 #include "ctl/injector.h"
+#include "ctl/keeper.h"
 #include "ctl/manager.h"
 #include "ctl/notify.h"
 #include "ctl/problem.h"
+#include "ctl/self.h"
 #include "engine/engine.h"
+#include "engine/successor.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
 
-#ifndef PR_SET_IO_FLUSHER
-#define PR_SET_IO_FLUSHER 57
-#endif
+/* Descriptors of 32 processes on 64 shards, many VMs. */
+#define FILES_MAX 1048576u
 
-static void raise_limit(int resource, rlim_t wanted)
+/* The control thread reads these from a signalfd; no other thread may get them. */
+static void block_signals(void)
 {
-	struct rlimit limit;
-
-	if (getrlimit((__rlimit_resource_t)resource, &limit) < 0)
-		return;
-	limit.rlim_cur = wanted;
-	limit.rlim_max = MAX(limit.rlim_max, wanted);
-	if (setrlimit((__rlimit_resource_t)resource, &limit) == 0)
-		return;
-	(void)getrlimit((__rlimit_resource_t)resource, &limit);
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit((__rlimit_resource_t)resource, &limit);
-}
-
-/* Guest memory passes through here: no core, no debugger, no file that others can read. */
-static void harden(void)
-{
-	const struct rlimit no_core = {0, 0};
 	sigset_t signals;
 
-	(void)umask(077);
-	(void)setrlimit(RLIMIT_CORE, &no_core);
-	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	(void)signal(SIGPIPE, SIG_IGN);
-	/* the control thread reads these from a signalfd; no other thread may get them */
 	(void)sigemptyset(&signals);
 	(void)sigaddset(&signals, SIGTERM);
 	(void)sigaddset(&signals, SIGINT);
 	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
-}
-
-/* The daemon must never wait for memory that only it can free. Before any thread starts: inherited.
- */
-static void stay_in_memory(void)
-{
-	raise_limit(RLIMIT_NOFILE, 1048576);
-	raise_limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
-	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
-		log_warning(
-			"the daemon's memory cannot be locked (%s): under memory pressure guests "
-			"may wait for the kernel's own swap",
-			strerror(errno));
-	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
-		log_warning(
-			"no PR_SET_IO_FLUSHER (%s): under memory pressure the daemon may wait for "
-			"itself",
-			strerror(errno));
 }
 
 static int make_swap_dir(const struct config *config)
@@ -81,15 +42,31 @@ static int make_swap_dir(const struct config *config)
 	return mkdir(CONFIG_SWAP_DIR, 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-static int start_engine(const struct config *config, struct engine **ret_engine)
+/* Its parts are kept, and so are VMs perhaps: taken over when there is a predecessor. */
+static int keep_engine(struct keeper *keeper, const struct engine *engine)
 {
+	const int rc = ledger_keep_engine(keeper, engine);
+
+	if (rc < 0)
+		log_error("the supervisor cannot hold the store: %s", strerror(-rc));
+	return rc;
+}
+
+static int start_engine(const struct config *config, struct keeper *keeper,
+	struct engine **ret_engine, struct adopted *ret_adopted)
+{
+	int parts[ENGINE_PARTS];
 	struct engine_config engine = {
 		.shard_count = config->shard_count,
 		.cpus = config->cpu_count > 0 ? config->cpus : NULL,
 		.poll_us = config->poll_us,
 		.store = config->store,
+		.is_encrypted = config->is_encrypted,
 	};
+	const bool is_successor = ledger_find_engine(keeper, parts);
 	int rc = make_swap_dir(config);
+
+	engine.parts = is_successor ? parts : NULL;
 
 	if (rc == 0)
 		rc = engine_start(&engine, ret_engine);
@@ -100,13 +77,19 @@ static int start_engine(const struct config *config, struct engine **ret_engine)
 		log_error("%s is in use, by another daemon or a mount", config->store.path);
 	else if (rc < 0)
 		log_error("cannot start with swap store %s: %s", config->store.path, strerror(-rc));
+	if (rc == 0 && !is_successor)
+		rc = keep_engine(keeper, *ret_engine);
+	if (rc == 0 && is_successor)
+		rc = adopt_open(keeper, *ret_engine, ret_adopted);
+	if (rc == 0 && is_successor)
+		rc = adopt_resume(*ret_engine, ret_adopted);
 	return rc;
 }
 
-static int open_manager(
-	const struct config *config, struct engine *engine, struct manager **ret_manager)
+static int open_manager(const struct config *config, struct engine *engine, struct keeper *keeper,
+	struct manager **ret_manager)
 {
-	int rc = manager_open(config, engine, ret_manager);
+	int rc = manager_open(config, engine, keeper, ret_manager);
 
 	if (rc == -EADDRINUSE)
 		log_error("another vmswapd serves %s", config->socket_path);
@@ -115,23 +98,27 @@ static int open_manager(
 	return rc;
 }
 
-/* Tells the parent that waits, and lets go of the terminal. */
-static void report_ready(int ready_fd)
+static int adopt_all(struct manager *manager, struct adopted *adopted)
 {
-	int null;
+	int rc = 0;
 
-	(void)notify_send("READY=1");
-	if (ready_fd < 0)
-		return;
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null >= 0) {
-		(void)dup2(null, STDIN_FILENO);
-		(void)dup2(null, STDOUT_FILENO);
-		(void)dup2(null, STDERR_FILENO);
-		(void)close(null);
+	for (uint32_t i = 0; rc == 0 && i < adopted->count; i++) {
+		struct attachment *attachment = adopted->attachment[i];
+
+		rc = manager_adopt(manager, ledger_vm(&attachment->ledger)->name, attachment);
 	}
-	(void)!write(ready_fd, "", 1);
-	(void)close(ready_fd);
+	if (rc < 0)
+		log_error("cannot go on with the VMs that are kept: %s", strerror(-rc));
+	return rc;
+}
+
+static int open_keeper(int supervisor_fd, struct keeper **ret_keeper)
+{
+	int rc = keeper_open(supervisor_fd, ret_keeper);
+
+	if (rc < 0)
+		log_error("the supervisor does not hand over what it holds: %s", strerror(-rc));
+	return rc;
 }
 
 /* First of all: it must have nothing of what the daemon opens later. */
@@ -145,31 +132,57 @@ static int start_injector(void)
 	return rc;
 }
 
-int daemon_run(const struct config *config, int ready_fd)
+/* Whoever started the daemon may go on, and has the terminal back. */
+static void report_ready(const struct config *config, struct keeper *keeper)
 {
+	if (!keeper) {
+		(void)notify_send("READY=1");
+		return;
+	}
+	if (!config->is_foreground)
+		self_leave_terminal();
+	(void)keeper_ready(keeper);
+}
+
+int daemon_run(const struct config *config, int supervisor_fd)
+{
+	struct keeper *keeper = NULL;
 	struct engine *engine = NULL;
 	struct manager *manager = NULL;
+	struct adopted adopted = {.count = 0};
 	int rc;
 
-	harden();
+	self_harden();
+	block_signals();
 	if (start_injector() < 0)
 		return EXIT_FAILURE;
-	stay_in_memory();
-	rc = start_engine(config, &engine);
+	self_raise_files(FILES_MAX);
+	self_stay_in_memory();
+	rc = open_keeper(supervisor_fd, &keeper);
 	if (rc == 0)
-		rc = open_manager(config, engine, &manager);
+		rc = start_engine(config, keeper, &engine, &adopted);
+	if (rc == 0)
+		rc = open_manager(config, engine, keeper, &manager);
+	if (rc == 0)
+		rc = adopt_all(manager, &adopted);
+	/* What is kept must stay as it is: nothing is unregistered on the way out. */
+	if (rc < 0 && adopted.count > 0)
+		_exit(EXIT_FAILURE);
 	if (rc < 0) {
 		engine_stop(engine);
 		injector_stop();
+		keeper_close(keeper);
 		return EXIT_FAILURE;
 	}
 	log_info("vmswapd " VMSWAP_VERSION ", %u shards, pages in %s, socket %s",
 		config->shard_count, config->store.path, config->socket_path);
-	report_ready(ready_fd);
+	report_ready(config, keeper);
 	manager_run(manager);
 	manager_close(manager);
 	engine_stop(engine);
 	injector_stop();
+	keeper_bye(keeper);
+	keeper_close(keeper);
 	log_info("ended");
 	return EXIT_SUCCESS;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The daemon's life: hardening, engine, control thread, orderly end.
+ * The worker's life: what a predecessor left, hardening, engine, control thread, orderly end.
  */
 #ifndef VMSWAP_CTL_DAEMON_H
 #define VMSWAP_CTL_DAEMON_H
@@ -8,9 +8,9 @@
 struct config;
 
 /*
- * Serves until SIGTERM; the process's exit status. One byte into @ready_fd, which is closed then,
- * says that the socket answers; -1: nobody waits, and the terminal stays.
+ * Serves until SIGTERM; the process's exit status. @supervisor_fd is the socket of the supervisor
+ * (keeper.h), which is told when the control socket answers; -1: there is none.
  */
-int daemon_run(const struct config *config, int ready_fd);
+int daemon_run(const struct config *config, int supervisor_fd);
 
 #endif

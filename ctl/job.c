@@ -28,6 +28,7 @@ static const char *const phase_names[] = {
 	[PHASE_DWELL] = "dwell",
 	[PHASE_WRITING] = "write",
 	[PHASE_READING] = "read",
+	[PHASE_CHECKING] = "check",
 	[PHASE_RELEASING] = "release",
 	[PHASE_ATTACHING] = "attach",
 	[PHASE_ENDED] = "ended",
@@ -141,11 +142,13 @@ json_t *job_json(const struct job *job)
 	uint64_t pages = job_pages(job);
 	const char *error = is_over && job->state == JOB_FAILED ? job->result.problem.text : NULL;
 
-	return json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:s?}", "job",
-		(json_int_t)job->id, "vm", job->vm_name, "operation", command_name(job->command),
-		"state", job_state_name(job->state), "pages", (json_int_t)pages, "pages_total",
-		(json_int_t)MAX(total, pages), "left_pages",
+	return json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s?}",
+		"job", (json_int_t)job->id, "vm", job->vm_name, "operation",
+		command_name(job->command), "state", job_state_name(job->state), "pages",
+		(json_int_t)pages, "pages_total", (json_int_t)MAX(total, pages), "left_pages",
 		(json_int_t)(is_over ? job->result.left_pages : 0), "bytes",
-		(json_int_t)(is_over ? job->result.bytes : 0), "elapsed_ms",
+		(json_int_t)(is_over ? job->result.bytes : 0), "bad_pages",
+		(json_int_t)(is_over ? job->result.bad_pages : 0), "mended_pages",
+		(json_int_t)(is_over ? job->result.mended_pages : 0), "elapsed_ms",
 		(json_int_t)job_time_ms(job), "phase", phase_json(job), "error", error);
 }

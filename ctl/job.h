@@ -19,6 +19,7 @@
 
 #define VM_NAME_BYTES 64
 
+struct attachment;
 struct mapper;
 
 enum job_state {
@@ -38,6 +39,7 @@ enum job_phase {
 	PHASE_DWELL, /* until ready_ns */
 	PHASE_WRITING,
 	PHASE_READING,
+	PHASE_CHECKING,
 	PHASE_RELEASING,
 	PHASE_ATTACHING,
 	PHASE_ENDED,
@@ -50,7 +52,9 @@ struct job_request {
 	uint32_t process;	       /* collect: the engine's index */
 	bool is_final;		       /* detach: second half, the VM is freed */
 	struct attach_options *attach; /* attach; freed with the job */
+	struct attachment *adopted;    /* attach: of a predecessor; the worker's from then on */
 	uint64_t capacity;	       /* record-start; 0: the default */
+	uint64_t rate_bytes;	       /* scrub: a second */
 	char *path;		       /* record-stop; freed with the job */
 };
 
@@ -70,6 +74,8 @@ struct job_result {
 	uint64_t zero_pages;
 	uint64_t clean_pages;
 	uint64_t left_pages;
+	uint64_t bad_pages;    /* scrub: out, and not what was written */
+	uint64_t mended_pages; /* scrub: the same, but in RAM */
 	uint64_t bytes;
 	bool is_registered;	/* the VM, when the job ended */
 	enum zap_way zap;	/* what is used by now */

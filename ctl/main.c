@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmswapd: command line and detaching.
+ * vmswapd: command line, detaching, and which of two programs this process is: the supervisor that
+ * a user starts, or the worker that the supervisor starts (keeper_inherited_socket()).
  *
  * Without --foreground the daemon detaches: the parent stays until the child is ready or has
  * failed, and its exit status says which.
@@ -14,7 +15,10 @@
 
 #include "ctl/config.h"
 #include "ctl/daemon.h"
+#include "ctl/keeper.h"
 #include "ctl/problem.h"
+#include "ctl/supervisor/supervisor.h"
+#include "engine/layout.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
 
@@ -33,7 +37,7 @@ static int wait_for_child(int fd, pid_t child)
 	return EXIT_FAILURE;
 }
 
-static int run_detached(const struct config *config)
+static int run_detached(const struct config *config, char **argv)
 {
 	int pipe_fds[2];
 	pid_t child;
@@ -48,13 +52,14 @@ static int run_detached(const struct config *config)
 	}
 	(void)close(pipe_fds[0]);
 	(void)setsid();
-	return daemon_run(config, pipe_fds[1]);
+	return supervisor_run(config, argv, pipe_fds[1]);
 }
 
 int main(int argc, char **argv)
 {
-	struct config config;
+	static struct config config; /* large, and needed to the end */
 	struct problem problem;
+	int socket;
 
 	if (config_parse(argc, argv, &config, &problem) < 0) {
 		(void)fprintf(stderr, "vmswapd: %s\nTry vmswapd --help\n", problem.text);
@@ -63,8 +68,15 @@ int main(int argc, char **argv)
 	switch (config.action) {
 	case CONFIG_HELP: config_usage(stdout); return EXIT_SUCCESS;
 	case CONFIG_VERSION: (void)puts("vmswapd " VMSWAP_VERSION); return EXIT_SUCCESS;
+	case CONFIG_LAYOUT:
+		(void)printf("vmswapd " VMSWAP_VERSION " layout %u\n", LAYOUT_VERSION);
+		return EXIT_SUCCESS;
 	case CONFIG_RUN: break;
 	}
 	log_set_level(config.log_level);
-	return config.is_foreground ? daemon_run(&config, -1) : run_detached(&config);
+	socket = keeper_inherited_socket();
+	if (socket >= 0)
+		return daemon_run(&config, socket);
+	return config.is_foreground ? supervisor_run(&config, argv, -1)
+				    : run_detached(&config, argv);
 }

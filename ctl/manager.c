@@ -8,9 +8,11 @@
 #include <sys/signalfd.h>
 
 #include "ctl/cleaner.h"
+#include "ctl/keeper.h"
 #include "ctl/manager_priv.h"
 #include "ctl/methods.h"
 #include "ctl/server.h"
+#include "ctl/upgrade.h"
 #include "ctl/worker.h"
 #include "engine/engine.h"
 #include "queue/base/assert.h"
@@ -69,6 +71,22 @@ static int watch_all(struct manager *manager)
 	return rc;
 }
 
+/* A predecessor's, in which clients wait already, or a new one that a successor finds. */
+static int open_server(struct manager *manager)
+{
+	const char *path = manager->config->socket_path;
+	int fds[2];
+	int rc;
+
+	if (keeper_find(manager->keeper, KEEPER_LISTENER, fds, 2) == 2)
+		return server_adopt(path, fds, methods_handle, manager, &manager->server);
+	rc = server_open(path, methods_handle, manager, &manager->server);
+	if (rc < 0)
+		return rc;
+	server_fds(manager->server, fds);
+	return keeper_store(manager->keeper, KEEPER_LISTENER, fds, 2);
+}
+
 static int open_parts(struct manager *manager)
 {
 	int rc = cmdq_new(1, RESULTS_CAPACITY, &manager->results);
@@ -80,12 +98,12 @@ static int open_parts(struct manager *manager)
 	if (rc >= 0)
 		rc = manager->signals = open_signals();
 	if (rc >= 0)
-		rc = server_open(
-			manager->config->socket_path, methods_handle, manager, &manager->server);
+		rc = open_server(manager);
 	return rc < 0 ? rc : watch_all(manager);
 }
 
-int manager_open(const struct config *config, struct engine *engine, struct manager **ret_manager)
+int manager_open(const struct config *config, struct engine *engine, struct keeper *keeper,
+	struct manager **ret_manager)
 {
 	struct manager *manager = calloc(1, sizeof(*manager));
 	int rc;
@@ -95,6 +113,7 @@ int manager_open(const struct config *config, struct engine *engine, struct mana
 		return -ENOMEM;
 	manager->config = config;
 	manager->engine = engine;
+	manager->keeper = keeper;
 	manager->epoll = -1;
 	manager->signals = -1;
 	manager->started_ns = clock_ns();
@@ -109,9 +128,12 @@ int manager_open(const struct config *config, struct engine *engine, struct mana
 
 void manager_close(struct manager *manager)
 {
+	static const struct problem ending = {-ESHUTDOWN, "ending", "the daemon ends"};
+
 	if (!manager)
 		return;
 	ASSERT(manager->record_count == 0);
+	manager_end_upgrade(manager, &ending);
 	for (uint32_t i = 0; i < manager->job_count; i++)
 		job_free(manager->job[i]);
 	waiter_free(&manager->waiters);
@@ -153,6 +175,8 @@ static void take_event(struct manager *manager, int fd)
 		manager_take_engine_events(manager);
 	else if (fd == manager->signals)
 		manager_take_signals(manager);
+	else if (manager->upgrade && fd == upgrade_fd(manager->upgrade))
+		manager_take_upgrade(manager);
 	else if (fd != cmdq_wake(manager->results, RESULT_LANE)->eventfd)
 		manager_process_exited(manager, fd);
 }
@@ -235,7 +259,8 @@ int manager_new_record(struct manager *manager, const char *name, struct record 
 	record = record_new(name);
 	if (!record)
 		return -ENOMEM;
-	rc = worker_new(manager->engine, manager->cleaner, manager->results, &record->worker);
+	rc = worker_new(manager->engine, manager->keeper, manager->cleaner, manager->results,
+		&record->worker);
 	if (rc < 0) {
 		record_free(record);
 		return rc;
@@ -261,7 +286,7 @@ void manager_remove_record(struct manager *manager, struct record *record)
 
 bool manager_is_listed(const struct job *job)
 {
-	return job->command <= COMMAND_DISABLE;
+	return job->command <= COMMAND_DISABLE || job->command == COMMAND_SCRUB;
 }
 
 struct job *manager_find_job(struct manager *manager, uint64_t id)

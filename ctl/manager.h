@@ -21,11 +21,14 @@
 #include "ctl/waiter.h"
 #include "engine/limits.h"
 
+struct attachment;
 struct call;
 struct cleaner;
 struct cmdq;
 struct engine;
+struct keeper;
 struct server;
+struct upgrade;
 
 /* Jobs of clients that are remembered. */
 #define MANAGER_JOBS_MAX 256u
@@ -33,6 +36,7 @@ struct server;
 struct manager {
 	const struct config *config;
 	struct engine *engine;
+	struct keeper *keeper; /* NULL: no supervisor */
 	struct cleaner *cleaner;
 	struct server *server;
 	struct cmdq *results;
@@ -47,6 +51,9 @@ struct manager {
 	uint64_t last_job_id;
 	struct waiter_list waiters;
 
+	struct upgrade *upgrade; /* under way, or NULL */
+	struct call *upgrade_call;
+
 	bool is_ending; /* a shutdown is under way: nothing new is taken */
 	bool has_ended;
 	/* events of the engine that were not logged, so that a bad disk does not flood the log */
@@ -55,7 +62,10 @@ struct manager {
 };
 
 /* Opens what the control thread needs; the engine is started. @config stays the caller's. */
-int manager_open(const struct config *config, struct engine *engine, struct manager **ret_manager);
+int manager_open(const struct config *config, struct engine *engine, struct keeper *keeper,
+	struct manager **ret_manager);
+/* A VM that was taken over from a predecessor; owned from now on. Before manager_run(). -errno. */
+int manager_adopt(struct manager *manager, const char *name, struct attachment *attachment);
 /* Until an orderly end. */
 void manager_run(struct manager *manager);
 /* No VM may be left. NULL is fine. */
@@ -92,6 +102,9 @@ struct job *manager_detach(struct manager *manager, struct record *record, const
 bool manager_may_shut_down(struct manager *manager, uint64_t *ret_missing_bytes);
 /* Detaches all VMs, then ends; called off when one cannot be detached. */
 void manager_shut_down(struct manager *manager);
+
+/* Asks the program at @path (NULL: our own) whether it fits, and makes way for it. */
+void manager_begin_upgrade(struct manager *manager, struct call *call, const char *path);
 
 /* {"type":@type,"time_ms":…,"vm":@vm (may be NULL)} and the members of @more (stolen, may be NULL).
  */

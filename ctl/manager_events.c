@@ -23,6 +23,7 @@ static const char *event_type(enum engine_event_kind kind)
 	case ENGINE_PAGE_POISONED: return "page-poisoned";
 	case ENGINE_WRITE_ERROR: return "write-error";
 	case ENGINE_READ_ERROR: return "read-error";
+	case ENGINE_PAGE_CORRUPT: return "page-corrupt";
 	case ENGINE_PROCESS_FORKED: return "forked";
 	case ENGINE_RANGE_UNMAPPED: return "range-unmapped";
 	case ENGINE_RANGE_MOVED: return "range-moved";
@@ -49,6 +50,9 @@ static json_t *event_json(struct record *record, const struct engine_event *even
 	case ENGINE_WRITE_ERROR: return json_pack("{s:i}", "errno", -event->error);
 	case ENGINE_READ_ERROR:
 		return json_pack("{s:i, s:I}", "errno", -event->error, "page", page);
+	case ENGINE_PAGE_CORRUPT:
+		return json_pack("{s:i, s:i, s:I, s:I}", "errno", -event->error, "pid", pid, "page",
+			page, "address", (json_int_t)event->address);
 	case ENGINE_PROCESS_FORKED: return json_pack("{s:i}", "pid", pid);
 	case ENGINE_RANGE_UNMAPPED:
 	case ENGINE_RANGE_MOVED: return json_pack("{s:i, s:I}", "pid", pid, "address", page);

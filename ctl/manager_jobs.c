@@ -86,7 +86,9 @@ void manager_start(struct manager *manager, struct record *record, struct job *j
 	}
 	cancel_next(manager, record);
 	record->next = job;
-	abort_running(record);
+	/* A scrub can wait; everything else cannot wait for one, nor for what it aborts. */
+	if (job->command != COMMAND_SCRUB)
+		abort_running(record);
 }
 
 bool manager_cancel(struct manager *manager, struct job *job)
@@ -109,6 +111,10 @@ static const char *busy_with(const struct record *record, enum command command)
 
 	if (record->phase == RECORD_LEAVING || (last && last->command == COMMAND_DETACH))
 		return "detach";
+	if (command == COMMAND_SCRUB)
+		return record->next && record->next->command != COMMAND_SCRUB
+			       ? command_name(record->next->command)
+			       : NULL;
 	if (!last || command == COMMAND_DISABLE || command == COMMAND_DETACH ||
 		command == COMMAND_ADD || command == COMMAND_REMOVE)
 		return NULL;
@@ -124,6 +130,8 @@ enum verdict manager_verdict(
 	*ret_what = busy_with(record, command);
 	if (*ret_what)
 		return VERDICT_ILLEGAL;
+	if (command == COMMAND_SCRUB && last && last->command == COMMAND_SCRUB)
+		return VERDICT_JOIN;
 	/* A disable that waits behind what it aborts is the one to join, and no other is. */
 	if (command == COMMAND_DISABLE && last && last->command == COMMAND_DISABLE)
 		return VERDICT_JOIN;
@@ -215,6 +223,33 @@ static void add_processes(struct manager *manager, struct record *record, struct
 	}
 }
 
+/* Ready, unless a predecessor had taken its faults over. */
+static enum vm_state state_of_attached(const struct vm *vm)
+{
+	struct vm_stats stats;
+
+	if (!vm_is_registered(vm))
+		return STATE_READY;
+	vm_stats_read(vm, &stats);
+	return stats.swap_pages > 0 ? STATE_ACTIVE : STATE_PENDING;
+}
+
+int manager_adopt(struct manager *manager, const char *name, struct attachment *attachment)
+{
+	struct record *record;
+	struct job *job;
+	int rc = manager_new_record(manager, name, &record);
+
+	if (rc < 0)
+		return rc;
+	job = manager_new_job(manager, name, COMMAND_ATTACH);
+	if (!job)
+		return -ENOMEM;
+	job->request.adopted = attachment;
+	manager_start(manager, record, job);
+	return 0;
+}
+
 static void take_attach(struct manager *manager, struct record *record, struct job *job)
 {
 	record->running = NULL;
@@ -229,6 +264,7 @@ static void take_attach(struct manager *manager, struct record *record, struct j
 	record->dwell_ms = job->result.dwell_ms;
 	record->region_count = job->result.region_count;
 	add_processes(manager, record, job);
+	set_state(manager, record, state_of_attached(record->vm));
 	log_info("%s: attached, %u processes, stopped for %llu us", record->name,
 		record->process_count, (unsigned long long)record->stopped_us);
 	manager_publish(manager, "attached", record->name,
@@ -287,11 +323,13 @@ static void take_long(struct manager *manager, struct record *record, struct job
 
 	record->running = NULL;
 	record->next = NULL;
-	record_take_result(record, job);
+	if (job->command != COMMAND_SCRUB)
+		record_take_result(record, job);
 	publish_mappers(manager, job);
 	set_state(manager, record, state);
 	end_job(manager, record, job);
-	manager_answer_state(manager, record); /* failed again is a change nobody saw */
+	if (job->command != COMMAND_SCRUB)
+		manager_answer_state(manager, record); /* failed again is a change nobody saw */
 	if (next)
 		submit(manager, record, next);
 }

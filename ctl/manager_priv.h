@@ -4,6 +4,7 @@
 #define VMSWAP_CTL_MANAGER_PRIV_H
 
 #include "ctl/manager.h"
+#include "ctl/problem.h"
 
 /* manager_jobs.c: what a worker handed back. */
 void manager_take_result(struct manager *manager, struct job *job);
@@ -21,6 +22,11 @@ void manager_take_signals(struct manager *manager);
 void manager_process_exited(struct manager *manager, int pidfd);
 /* A VM is gone, or could not be detached: a shutdown ends or is called off. */
 void manager_continue_shutdown(struct manager *manager, const char *failure);
+
+/* manager_upgrade.c: the call is answered when the program does not fit. */
+void manager_take_upgrade(struct manager *manager);
+/* Calls an upgrade off, if there is one. */
+void manager_end_upgrade(struct manager *manager, const struct problem *problem);
 
 /* manager.c */
 void manager_remove_record(struct manager *manager, struct record *record);

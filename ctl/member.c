@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 
 #include "ctl/inject.h"
+#include "ctl/ledger.h"
 #include "ctl/maps_text.h"
 #include "ctl/problem.h"
 #include "ctl/procfs.h"
@@ -175,6 +176,42 @@ static int take_uffds(struct member *member, uint32_t count, struct attach_optio
 	return 0;
 }
 
+/* Before anything is registered, so that a successor finds whatever may fault. Else closed. */
+static int keep(struct member *member, const struct member_join *join, const int *fds,
+	struct problem *problem)
+{
+	struct ledger_process process = {
+		.pid = member->target.pid,
+		.start_time = member->target.start_time,
+		.uid = member->target.uid,
+		.stopped_us = member->stopped_us,
+		.remote_count = member->remote_count,
+	};
+	int rc;
+
+	memcpy(process.comm, member->target.comm, sizeof(process.comm));
+	memcpy(process.address, member->address, sizeof(process.address));
+	memcpy(process.remote, member->remote, sizeof(process.remote));
+	rc = ledger_keep_process(join->ledger, &process, member->target.pidfd, fds,
+		join->shard_count, member->channel, &member->place);
+	if (rc == 0) {
+		member->is_kept = true;
+		return 0;
+	}
+	for (uint32_t i = 0; i < join->shard_count; i++)
+		close_fd(fds[i]);
+	return problem_set(problem, rc, "supervisor",
+		"the supervisor cannot hold the descriptors of process %d: %s",
+		(int)member->target.pid, strerror(-rc));
+}
+
+void member_forget(struct member *member, struct ledger_entry *ledger)
+{
+	if (member->is_kept)
+		ledger_drop_process(ledger, member->place);
+	member->is_kept = false;
+}
+
 int member_join(struct member *member, const struct member_join *join, struct problem *problem)
 {
 	int fds[SHARDS_MAX];
@@ -196,7 +233,12 @@ int member_join(struct member *member, const struct member_join *join, struct pr
 		     : make_uffds(member, join->shard_count, fds, problem);
 	if (rc < 0)
 		return rc;
+	rc = keep(member, join, fds, problem);
+	if (rc < 0)
+		return rc;
 	rc = vm_process_add(join->vm, &spec, &member->process);
+	if (rc < 0)
+		member_forget(member, join->ledger);
 	if (rc == -EBUSY)
 		return problem_set(problem, rc, "userfaultfd-present",
 			"process %d (%s) has another userfaultfd on its guest memory: a migration "

@@ -16,6 +16,7 @@
 #include "engine/limits.h"
 
 struct engine;
+struct ledger_entry;
 struct problem;
 struct vm;
 
@@ -28,6 +29,8 @@ struct member {
 	int channel;		/* to its own helper thread; -1: calls are injected */
 	int remote[SHARDS_MAX]; /* its copies of our userfaultfds */
 	uint32_t remote_count;
+	bool is_kept;
+	uint32_t place; /* in the ledger, when kept */
 };
 
 /* Finds every mapping of at least the minimum, or refuses. */
@@ -45,6 +48,7 @@ struct member_join {
 	uint32_t shard_count;
 	const struct area_list *areas;
 	struct attach_options *options; /* with its userfaultfds, or NULL: they are made */
+	struct ledger_entry *ledger;
 };
 
 /*
@@ -59,6 +63,8 @@ int member_check_maps(
 bool member_has_unmapped(const struct member *member, const struct area_list *areas);
 /* The engine's part of leaving; see vm_process_remove(). */
 void member_leave(struct member *member, struct vm *vm);
+/* A successor need not know it any more. It must have left. */
+void member_forget(struct member *member, struct ledger_entry *ledger);
 /* Closes our descriptors in the process and here. It must have left. */
 void member_close(struct member *member);
 

@@ -40,6 +40,7 @@ uint64_t methods_deadline(json_int_t timeout_ms)
 static const struct method methods[] = {
 	{"daemon.ping", methods_daemon_ping, false},
 	{"daemon.status", methods_daemon_status, false},
+	{"daemon.upgrade", methods_daemon_upgrade, false},
 	{"daemon.shutdown", methods_daemon_shutdown, false},
 	{"vm.attach", methods_attach, false},
 	{"vm.attach_self", methods_attach_self, false},
@@ -52,6 +53,7 @@ static const struct method methods[] = {
 	{"vm.trim", methods_vm_trim, false},
 	{"vm.swap_out", methods_vm_swap_out, false},
 	{"vm.disable", methods_vm_disable, false},
+	{"vm.scrub", methods_vm_scrub, false},
 	{"vm.wait", methods_vm_wait, false},
 	{"job.list", methods_job_list, false},
 	{"job.cancel", methods_job_cancel, false},

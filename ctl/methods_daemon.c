@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "ctl/call.h"
+#include "ctl/keeper.h"
 #include "ctl/manager.h"
 #include "ctl/methods_priv.h"
 #include "ctl/params.h"
@@ -55,9 +56,26 @@ static json_t *store_json(const struct manager *manager)
 		(json_int_t)engine_store_retired_bytes(manager->engine));
 }
 
+static json_t *supervisor_json(const struct manager *manager)
+{
+	static const char *const upgrades[] = {
+		[HANDOVER_UPGRADE_NONE] = "none",
+		[HANDOVER_UPGRADE_DONE] = "done",
+		[HANDOVER_UPGRADE_FAILED] = "failed",
+	};
+	struct keeper_info info;
+
+	keeper_info(manager->keeper, &info);
+	return json_pack("{s:i, s:i, s:I, s:s, s:s}", "supervisor_pid", (int)info.supervisor_pid,
+		"worker_pid", (int)getpid(), "restarts", (json_int_t)info.restarts, "upgrade",
+		upgrades[MIN(info.upgrade, HANDOVER_UPGRADE_FAILED)], "state_dir",
+		manager->config->state_dir);
+}
+
 void methods_daemon_status(struct manager *manager, struct call *call)
 {
 	const struct config *config = manager->config;
+	json_t *status;
 	json_t *cpus;
 
 	if (!params_unpack(call, "{}"))
@@ -65,13 +83,26 @@ void methods_daemon_status(struct manager *manager, struct call *call)
 	cpus = json_array();
 	for (uint32_t i = 0; i < config->cpu_count; i++)
 		(void)json_array_append_new(cpus, json_integer(config->cpus[i]));
-	call_reply(call,
-		json_pack("{s:s, s:i, s:i, s:o, s:s, s:o, s:o, s:i, s:I}", "version",
-			VMSWAP_VERSION, "pid", (int)getpid(), "shards", (int)config->shard_count,
-			"cpus", cpus, "socket", config->socket_path, "store", store_json(manager),
-			"features", features_json(engine_features(manager->engine)), "vms",
-			(int)manager->record_count, "uptime_s",
-			(json_int_t)((clock_ns() - manager->started_ns) / NS_PER_S)));
+	status = json_pack("{s:s, s:i, s:i, s:o, s:s, s:o, s:b, s:o, s:i, s:I}", "version",
+		VMSWAP_VERSION, "pid", (int)getpid(), "shards", (int)config->shard_count, "cpus",
+		cpus, "socket", config->socket_path, "store", store_json(manager), "encrypted",
+		(int)engine_is_encrypted(manager->engine), "features",
+		features_json(engine_features(manager->engine)), "vms", (int)manager->record_count,
+		"uptime_s", (json_int_t)((clock_ns() - manager->started_ns) / NS_PER_S));
+	(void)json_object_update_new(status, supervisor_json(manager));
+	call_reply(call, status);
+}
+
+void methods_daemon_upgrade(struct manager *manager, struct call *call)
+{
+	const char *path = NULL;
+
+	if (!params_unpack(call, "{s?s}", "path", &path))
+		return;
+	if (path && path[0] != '/')
+		call_fail(call, CALL_INVALID_PARAMS, NULL, "path: must be absolute");
+	else
+		manager_begin_upgrade(manager, call, path);
 }
 
 void methods_daemon_shutdown(struct manager *manager, struct call *call)

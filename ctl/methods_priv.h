@@ -17,6 +17,7 @@ struct waiter;
 
 void methods_daemon_ping(struct manager *manager, struct call *call);
 void methods_daemon_status(struct manager *manager, struct call *call);
+void methods_daemon_upgrade(struct manager *manager, struct call *call);
 void methods_daemon_shutdown(struct manager *manager, struct call *call);
 void methods_job_list(struct manager *manager, struct call *call);
 void methods_job_cancel(struct manager *manager, struct call *call);
@@ -31,6 +32,7 @@ void methods_vm_disable(struct manager *manager, struct call *call);
 void methods_vm_add(struct manager *manager, struct call *call);
 void methods_vm_remove(struct manager *manager, struct call *call);
 void methods_vm_detach(struct manager *manager, struct call *call);
+void methods_vm_scrub(struct manager *manager, struct call *call);
 void methods_vm_wait(struct manager *manager, struct call *call);
 void methods_attach(struct manager *manager, struct call *call);
 void methods_attach_self(struct manager *manager, struct call *call);

@@ -8,6 +8,10 @@
 #include "ctl/params.h"
 #include "ctl/status.h"
 #include "queue/base/assert.h"
+#include "queue/base/bits.h"
+
+/* A tenth of what a disk reads, about: faults do not notice. */
+#define SCRUB_RATE_BYTES (64 * MIB)
 
 /* Attaching ones are nobody's yet. */
 struct record *methods_find_vm(struct manager *manager, struct call *call, const char *name)
@@ -156,6 +160,35 @@ void methods_vm_disable(struct manager *manager, struct call *call)
 	record = methods_find_vm(manager, call, name);
 	if (record)
 		start_command(manager, call, record, COMMAND_DISABLE, slow_cleanup != 0);
+}
+
+void methods_vm_scrub(struct manager *manager, struct call *call)
+{
+	json_int_t rate_bytes = SCRUB_RATE_BYTES;
+	struct record *record;
+	enum verdict verdict;
+	const char *name;
+	struct job *job;
+
+	if (!params_unpack(call, "{s:s, s?I}", "vm", &name, "rate_bytes", &rate_bytes))
+		return;
+	if (rate_bytes < 1) {
+		call_fail(call, CALL_INVALID_PARAMS, NULL, "rate_bytes: at least 1");
+		return;
+	}
+	record = methods_find_vm(manager, call, name);
+	if (!record || !may_run(record, call, COMMAND_SCRUB, &verdict))
+		return;
+	if (verdict == VERDICT_JOIN) {
+		job = record->next ? record->next : record->running;
+	} else {
+		job = methods_new_job(manager, record, call, COMMAND_SCRUB);
+		if (!job)
+			return;
+		job->request.rate_bytes = (uint64_t)rate_bytes;
+		manager_start(manager, record, job);
+	}
+	call_reply(call, json_pack("{s:I}", "job", (json_int_t)job->id));
 }
 
 /* add and remove: answered when done. */

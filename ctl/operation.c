@@ -22,16 +22,24 @@ static void fold_progress(struct job *job, uint64_t pages)
 int operation_dispatch(
 	struct job *job, struct vm *vm, enum chunk_op op, struct dispatch_result *ret_result)
 {
+	return operation_dispatch_range(job, vm, op, NULL, ret_result);
+}
+
+int operation_dispatch_range(struct job *job, struct vm *vm, enum chunk_op op,
+	const struct chunk_range *range, struct dispatch_result *ret_result)
+{
 	struct dispatch_result result;
 	int rc;
 
 	memset(&result, 0, sizeof(result));
-	rc = vm_dispatch(vm, op, NULL, &job->control, &result);
+	rc = vm_dispatch(vm, op, range, &job->control, &result);
 	fold_progress(job, result.pages);
 	job->result.pages += result.pages;
 	job->result.zero_pages += result.zero_pages;
 	job->result.clean_pages += result.clean_pages;
 	job->result.bytes += result.bytes;
+	job->result.bad_pages += result.bad_pages;
+	job->result.mended_pages += result.mended_pages;
 	job->result.left_pages =
 		result.left_pages; /* what stayed in earlier rounds was tried again */
 	*ret_result = result;
@@ -70,8 +78,14 @@ static bool is_failure(int error)
 
 static int run_attach(struct worker *worker, struct job *job)
 {
-	int rc = attach_open(worker_engine(worker), job, worker_attachment(worker));
+	int rc;
 
+	if (job->request.adopted) {
+		attach_take(job, worker_attachment(worker));
+		return 0;
+	}
+	rc = attach_open(
+		worker_engine(worker), worker_keeper(worker), job, worker_attachment(worker));
 	if (rc < 0 && rc != -ECANCELED && !is_failure(rc))
 		job->result.outcome = OUTCOME_REFUSED;
 	return rc;
@@ -98,6 +112,7 @@ static int run(struct worker *worker, struct job *job)
 	case COMMAND_ENABLE: return enable_run(worker, job);
 	case COMMAND_TRIM:
 	case COMMAND_SWAP_OUT: return evict_run(worker, job);
+	case COMMAND_SCRUB: return scrub_run(worker, job);
 	case COMMAND_DISABLE: return disable_run(worker, job);
 	case COMMAND_ADD: return attach_add(attachment, job);
 	case COMMAND_REMOVE: return attach_remove(attachment, job);

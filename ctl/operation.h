@@ -30,9 +30,14 @@ int evict_run(struct worker *worker, struct job *job);
 /* disable, and the first half of detach */
 int disable_run(struct worker *worker, struct job *job);
 
+/* scrub */
+int scrub_run(struct worker *worker, struct job *job);
+
 /* vm_dispatch() over all chunks that the job's abort flag ends; adds to its result and progress. */
 int operation_dispatch(
 	struct job *job, struct vm *vm, enum chunk_op op, struct dispatch_result *ret_result);
+int operation_dispatch_range(struct job *job, struct vm *vm, enum chunk_op op,
+	const struct chunk_range *range, struct dispatch_result *ret_result);
 /* Refuses when a process that is not attached maps the memory; tells which in the result. */
 int operation_check_mappers(struct worker *worker, struct job *job);
 /* Pages of the VM that were swapped, staged… : sets about how many will move. */

@@ -94,11 +94,17 @@ static int remove_stale(const struct sockaddr_un *address)
 	return errno_of(unlink(address->sun_path));
 }
 
+static int watch_listener(struct server *server)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+
+	return errno_of(epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, server->listen_fd, &event));
+}
+
 static int listen_at(struct server *server)
 {
 	ASSERT(server->lock_fd >= 0 && server->epoll_fd >= 0);
 	const struct sockaddr *address = (const struct sockaddr *)&server->address;
-	struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
 
 	server->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (server->listen_fd < 0)
@@ -111,7 +117,7 @@ static int listen_at(struct server *server)
 	server->is_bound = true;
 	if (listen(server->listen_fd, BACKLOG) < 0)
 		return -errno;
-	return errno_of(epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, server->listen_fd, &event));
+	return watch_listener(server);
 }
 
 static int open_descriptors(struct server *server)
@@ -124,6 +130,8 @@ static int open_descriptors(struct server *server)
 	server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (server->epoll_fd < 0)
 		return -errno;
+	if (server->is_bound) /* adopted */
+		return watch_listener(server);
 	error = take_lock(server);
 	if (error)
 		return error;
@@ -133,12 +141,11 @@ static int open_descriptors(struct server *server)
 	return listen_at(server);
 }
 
-int server_open(
+static int new_server(
 	const char *path, server_handler *handler, void *context, struct server **ret_server)
 {
 	ASSERT(path && handler && ret_server);
 	struct server *server;
-	int error;
 
 	if (path[0] == '\0') /* bind() would choose an abstract name */
 		return -EINVAL;
@@ -152,6 +159,18 @@ int server_open(
 	server->handler = handler;
 	server->context = context;
 	server->lock_fd = server->listen_fd = server->epoll_fd = server->spare_fd = -1;
+	*ret_server = server;
+	return 0;
+}
+
+int server_open(
+	const char *path, server_handler *handler, void *context, struct server **ret_server)
+{
+	struct server *server;
+	int error = new_server(path, handler, context, &server);
+
+	if (error)
+		return error;
 	error = open_descriptors(server);
 	if (error) {
 		server_close(server);
@@ -159,6 +178,33 @@ int server_open(
 	}
 	*ret_server = server;
 	return 0;
+}
+
+int server_adopt(const char *path, const int fds[2], server_handler *handler, void *context,
+	struct server **ret_server)
+{
+	struct server *server;
+	int error = new_server(path, handler, context, &server);
+
+	if (error)
+		return error;
+	server->lock_fd = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
+	server->listen_fd = fcntl(fds[1], F_DUPFD_CLOEXEC, 0);
+	server->is_bound = true;
+	error = server->lock_fd < 0 || server->listen_fd < 0 ? -EMFILE : open_descriptors(server);
+	if (error) {
+		server->is_bound = false; /* the next one may have more luck */
+		server_close(server);
+		return error;
+	}
+	*ret_server = server;
+	return 0;
+}
+
+void server_fds(const struct server *server, int ret_fds[2])
+{
+	ret_fds[0] = server->lock_fd;
+	ret_fds[1] = server->listen_fd;
 }
 
 void server_close(struct server *server)

@@ -22,6 +22,14 @@ typedef void server_handler(void *context, struct call *call);
  */
 int server_open(
 	const char *path, server_handler *handler, void *context, struct server **ret_server);
+/*
+ * Goes on with the lock and the listener of a server that died, server_fds() of it; they stay the
+ * caller's. Who connected meanwhile waits there.
+ */
+int server_adopt(const char *path, const int fds[2], server_handler *handler, void *context,
+	struct server **ret_server);
+/* The lock and the listener: for somebody who keeps them open beyond this process's death. */
+void server_fds(const struct server *server, int ret_fds[2]);
 void server_close(struct server *server);
 
 /* An epoll descriptor: readable when server_step() has work. */

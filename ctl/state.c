@@ -25,6 +25,7 @@ static const char *const command_names[] = {
 	[COMMAND_ADD] = "add",
 	[COMMAND_REMOVE] = "remove",
 	[COMMAND_DETACH] = "detach",
+	[COMMAND_SCRUB] = "scrub",
 	[COMMAND_ATTACH] = "attach",
 	[COMMAND_RECORD_START] = "record-start",
 	[COMMAND_RECORD_STOP] = "record-stop",
@@ -39,14 +40,14 @@ static_assert(ARRAY_SIZE(command_names) == COMMAND_COUNT, "every command has a n
 
 /* clang-format off */
 static const enum verdict verdicts[STATE_COUNT][COMMAND_STATEFUL_COUNT] = {
-	/*                              enable trim swap-out disable add  remove detach */
-	[STATE_READY]                = { RUN,  NO,   NO,      RUN,   RUN, RUN,   RUN  },
-	[STATE_PENDING]              = { RUN,  RUN,  RUN,     RUN,   RUN, RUN,   RUN  },
-	[STATE_TRIM_IN_PROGRESS]     = { STOP, NO,   NO,      STOP,  RUN, RUN,   STOP },
-	[STATE_SWAP_OUT_IN_PROGRESS] = { STOP, NO,   NO,      STOP,  RUN, RUN,   STOP },
-	[STATE_ACTIVE]               = { RUN,  NO,   NO,      RUN,   RUN, RUN,   RUN  },
-	[STATE_SWAP_IN_IN_PROGRESS]  = { STOP, NO,   NO,      JOIN,  RUN, RUN,   STOP },
-	[STATE_FAILED]               = { RUN,  NO,   NO,      RUN,   RUN, RUN,   RUN  },
+	/*                              enable trim swap-out disable add  remove detach scrub */
+	[STATE_READY]                = { RUN,  NO,   NO,      RUN,   RUN, RUN,   RUN,   NO  },
+	[STATE_PENDING]              = { RUN,  RUN,  RUN,     RUN,   RUN, RUN,   RUN,   RUN },
+	[STATE_TRIM_IN_PROGRESS]     = { STOP, NO,   NO,      STOP,  RUN, RUN,   STOP,  RUN },
+	[STATE_SWAP_OUT_IN_PROGRESS] = { STOP, NO,   NO,      STOP,  RUN, RUN,   STOP,  RUN },
+	[STATE_ACTIVE]               = { RUN,  NO,   NO,      RUN,   RUN, RUN,   RUN,   RUN },
+	[STATE_SWAP_IN_IN_PROGRESS]  = { STOP, NO,   NO,      JOIN,  RUN, RUN,   STOP,  NO  },
+	[STATE_FAILED]               = { RUN,  NO,   NO,      RUN,   RUN, RUN,   RUN,   RUN },
 };
 /* clang-format on */
 
@@ -91,6 +92,7 @@ enum vm_state state_during(enum vm_state state, enum command command)
 	case COMMAND_ENABLE: /* crosvm shows the old state while it enables */
 	case COMMAND_ADD:
 	case COMMAND_REMOVE:
+	case COMMAND_SCRUB:
 	case COMMAND_ATTACH:
 	case COMMAND_RECORD_START:
 	case COMMAND_RECORD_STOP:
@@ -110,6 +112,7 @@ static enum vm_state state_done(enum command command)
 	case COMMAND_DETACH: return STATE_READY;
 	case COMMAND_ADD:
 	case COMMAND_REMOVE:
+	case COMMAND_SCRUB:
 	case COMMAND_ATTACH:
 	case COMMAND_RECORD_START:
 	case COMMAND_RECORD_STOP:
@@ -123,6 +126,8 @@ enum vm_state state_after(
 	enum vm_state before, enum command command, enum outcome outcome, bool is_registered)
 {
 	ASSERT(before < STATE_COUNT);
+	if (command == COMMAND_SCRUB)
+		return before;
 	switch (outcome) {
 	case OUTCOME_DONE: return state_done(command);
 	case OUTCOME_ABORTED: return is_registered ? STATE_PENDING : STATE_READY;

@@ -32,6 +32,7 @@ enum command {
 	COMMAND_ADD,
 	COMMAND_REMOVE,
 	COMMAND_DETACH,
+	COMMAND_SCRUB,		/* changes no state */
 	COMMAND_STATEFUL_COUNT, /* those above need a VM and obey the table */
 	COMMAND_ATTACH = COMMAND_STATEFUL_COUNT,
 	COMMAND_RECORD_START, /* of faults; in any state */

@@ -23,6 +23,7 @@
 struct worker {
 	/* constant after worker_new() */
 	struct engine *engine;
+	struct keeper *keeper;
 	struct cleaner *cleaner;
 	struct cmdq *results;
 	struct cmdq *inbox;
@@ -39,6 +40,11 @@ static int poke_item;
 struct engine *worker_engine(struct worker *worker)
 {
 	return worker->engine;
+}
+
+struct keeper *worker_keeper(struct worker *worker)
+{
+	return worker->keeper;
 }
 
 struct cleaner *worker_cleaner(struct worker *worker)
@@ -157,8 +163,8 @@ static int start_thread(struct worker *worker)
 	return -rc;
 }
 
-int worker_new(struct engine *engine, struct cleaner *cleaner, struct cmdq *results,
-	struct worker **ret_worker)
+int worker_new(struct engine *engine, struct keeper *keeper, struct cleaner *cleaner,
+	struct cmdq *results, struct worker **ret_worker)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
 	int rc;
@@ -166,6 +172,7 @@ int worker_new(struct engine *engine, struct cleaner *cleaner, struct cmdq *resu
 	if (!worker)
 		return -ENOMEM;
 	worker->engine = engine;
+	worker->keeper = keeper;
 	worker->cleaner = cleaner;
 	worker->results = results;
 	rc = cmdq_new(1, INBOX_CAPACITY, &worker->inbox);

@@ -20,14 +20,15 @@ struct cleaner;
 struct cmdq;
 struct engine;
 struct job;
+struct keeper;
 struct worker;
 
 /* Jobs on their way to one worker; control keeps to it, so that a push never fails. */
 #define WORKER_JOBS_MAX 64u
 
 /* Starts the thread. -errno. */
-int worker_new(struct engine *engine, struct cleaner *cleaner, struct cmdq *results,
-	struct worker **ret_worker);
+int worker_new(struct engine *engine, struct keeper *keeper, struct cleaner *cleaner,
+	struct cmdq *results, struct worker **ret_worker);
 /* Joins the thread, which has ended or is about to. NULL is fine. */
 void worker_free(struct worker *worker);
 
@@ -38,6 +39,7 @@ void worker_poke(struct worker *worker);
 
 /* For operations, on the worker's thread. */
 struct engine *worker_engine(struct worker *worker);
+struct keeper *worker_keeper(struct worker *worker);
 struct cleaner *worker_cleaner(struct worker *worker);
 struct attachment *worker_attachment(struct worker *worker);
 /* Runs the short jobs that came meanwhile. False when @job was aborted. */

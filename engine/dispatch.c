@@ -102,6 +102,8 @@ static void add_result(struct dispatch_result *sum, const struct dispatch_result
 	sum->clean_pages += one->clean_pages;
 	sum->left_pages += one->left_pages;
 	sum->bytes += one->bytes;
+	sum->bad_pages += one->bad_pages;
+	sum->mended_pages += one->mended_pages;
 	if (one->next_ready_ns != 0 &&
 		(sum->next_ready_ns == 0 || one->next_ready_ns < sum->next_ready_ns))
 		sum->next_ready_ns = one->next_ready_ns;
@@ -164,6 +166,17 @@ static int run(struct dispatch *dispatch)
 		if (command)
 			take(dispatch, command);
 	}
+}
+
+int vm_next_stored(const struct vm *vm, uint32_t first, uint32_t *ret_chunk)
+{
+	for (uint32_t chunk = first; chunk < vm->chunk_count; chunk++) {
+		if (vm_chunk_has_work(vm, chunk, CHUNK_SCRUB)) {
+			*ret_chunk = chunk;
+			return 0;
+		}
+	}
+	return -ENXIO;
 }
 
 int vm_dispatch(struct vm *vm, enum chunk_op op, const struct chunk_range *range,

@@ -20,6 +20,7 @@ enum chunk_op {
 	CHUNK_TRIM,    /* drop zero and clean staged pages */
 	CHUNK_OUT,     /* as trim, and write what is left, then drop it */
 	CHUNK_IN,      /* bring swapped pages back into RAM */
+	CHUNK_SCRUB,   /* read every slot and check its content; pages stay as they are */
 	CHUNK_RELEASE, /* staged pages become resident; slots are freed: before unregistering */
 	CHUNK_FORGET,  /* every page becomes empty, every slot free: nobody maps the memory any more
 			*/
@@ -28,10 +29,12 @@ enum chunk_op {
 /* Sum over the chunks of one dispatch. */
 struct dispatch_result {
 	uint64_t chunks;
-	uint64_t pages;		/* staged / dropped / written and dropped / brought in */
+	uint64_t pages;		/* staged / dropped / written and dropped / brought in / checked */
 	uint64_t zero_pages;	/* of these, dropped because all zero */
 	uint64_t clean_pages;	/* of these, dropped without a write */
 	uint64_t left_pages;	/* wanted to move but stayed: touched, store full, error */
+	uint64_t bad_pages;	/* scrub: out, and their slot does not hold their content */
+	uint64_t mended_pages;	/* scrub: the same, but in RAM; they left the slot */
 	uint64_t bytes;		/* written or read */
 	uint64_t next_ready_ns; /* earliest moment a refused dwell ends (clock_ns()); 0: none
 				   refused */
@@ -63,6 +66,9 @@ struct chunk_range {
  */
 int vm_dispatch(struct vm *vm, enum chunk_op op, const struct chunk_range *range,
 	struct dispatch_control *control, struct dispatch_result *ret_result);
+
+/* The next chunk at or after @first with pages in the store; any thread. 0, or -ENXIO: none. */
+int vm_next_stored(const struct vm *vm, uint32_t first, uint32_t *ret_chunk);
 
 /*
  * The next run of chunks at or after @first, at most @max long, whose pages lie in one stripe and

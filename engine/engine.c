@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/adopt.h"
+#include "engine/cipher.h"
 #include "engine/command.h"
 #include "engine/engine_priv.h"
 #include "engine/layout.h"
@@ -79,6 +80,7 @@ static int open_new(struct engine *engine, const struct engine_config *config)
 		.store_bytes = engine->store.size_bytes,
 		.store_kind = engine->store.kind,
 		.store_is_preallocated = engine->store.is_preallocated,
+		.is_encrypted = engine->is_encrypted,
 		.secret = engine->secret,
 	};
 	return 0;
@@ -103,6 +105,7 @@ static int open_adopted(struct engine *engine, const int *parts)
 	};
 
 	engine->secret = header->secret;
+	engine->is_encrypted = header->is_encrypted != 0;
 	error = swapfile_adopt(&kept, &engine->store);
 	if (error)
 		return error;
@@ -154,6 +157,7 @@ static int make(const struct engine_config *config, struct engine **ret_engine)
 	if (!engine)
 		return -ENOMEM;
 	engine->shard_count = config->shard_count;
+	engine->is_encrypted = config->is_encrypted;
 	engine->spin_ns = config->poll_us * NS_PER_US;
 	engine->is_pinned = config->cpus != NULL;
 	if (config->cpus)
@@ -314,6 +318,16 @@ uint32_t engine_shard_count(const struct engine *engine)
 uint32_t engine_features(const struct engine *engine)
 {
 	return engine->features;
+}
+
+bool engine_encrypts_fast(void)
+{
+	return cipher_is_fast();
+}
+
+bool engine_is_encrypted(const struct engine *engine)
+{
+	return engine->is_encrypted;
 }
 
 uint64_t engine_store_bytes(const struct engine *engine)

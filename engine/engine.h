@@ -28,10 +28,14 @@ struct engine_config {
 	const int *cpus;      /* CPU of each shard, or NULL: not pinned */
 	uint32_t poll_us;     /* spin this long after activity before sleeping */
 	struct swapfile_config store;
-	/* Descriptors of a predecessor that died, borrowed; NULL: a new engine. See
-	 * successor.h. */
+	bool is_encrypted; /* what is stored; a successor goes on as it was */
+	/* Descriptors of a predecessor that died, borrowed (successor.h); NULL: a new engine. */
 	const int *parts;
 };
+
+/* Whether the CPU has instructions for encryption: some GB/s. Any thread. */
+bool engine_encrypts_fast(void);
+bool engine_is_encrypted(const struct engine *engine);
 
 /*
  * Opens the store and starts the shards. -errno. With the parts of a predecessor no shard runs yet:
@@ -119,7 +123,8 @@ uint64_t engine_release_space(struct engine *engine, uint64_t max_bytes);
 enum engine_event_kind {
 	ENGINE_PAGE_POISONED, /* its only copy could not be read back */
 	ENGINE_WRITE_ERROR,
-	ENGINE_READ_ERROR, /* retried */
+	ENGINE_READ_ERROR,   /* retried */
+	ENGINE_PAGE_CORRUPT, /* found by a scrub; it stays out, and is lost unless that heals */
 	ENGINE_PROCESS_FORKED,
 	ENGINE_RANGE_UNMAPPED,
 	ENGINE_RANGE_MOVED,
@@ -130,6 +135,7 @@ struct engine_event {
 	struct vm *vm;
 	uint32_t process; /* index */
 	uint64_t page;	  /* page index, or address for ranges */
+	uint64_t address; /* PAGE_CORRUPT: where the process has it; 0: nowhere */
 	int error;
 };
 

@@ -29,6 +29,7 @@ struct engine {
 	uint64_t spin_ns;
 	/* No threads: waiting control calls run the shards' turns themselves (tests). */
 	bool is_stepped;
+	bool is_encrypted; /* what VMs store */
 	bool has_threads;
 	bool is_pinned;
 	int cpus[SHARDS_MAX]; /* of the shards, when pinned */

@@ -4,7 +4,8 @@
  *
  *   CLASSIFY  each staged page: zero, clean (its slot holds it), or to be written. Content is read
  *             through the alias; nobody maps the page, and the dwell has outlasted any DMA
- *   WRITE     slots are taken in runs, pages become WRITING, one gathered write a run
+ *   WRITE     slots are taken in runs, pages become WRITING, one gathered write a run. With
+ *             encryption the run goes through a buffer, which is filled in steps
  *   WRITING   as writes end, pages that are still WRITING to the same slot become clean
  *   PUNCH     zero and clean pages that are still staged become PUNCHING (the slot is the truth
  *             from here on: rule 7), and their runs are punched. No write is in flight on the
@@ -18,9 +19,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "engine/cipher.h"
 #include "engine/command.h"
 #include "engine/engine_priv.h"
 #include "engine/shard.h"
+#include "engine/seal.h"
 #include "engine/task.h"
 #include "io/guest.h"
 #include "io/slots.h"
@@ -172,40 +175,107 @@ static uint32_t fill_vector(struct task *task, uint32_t run, uint32_t end)
 	return count;
 }
 
-/* One run of slots, one gathered write. */
-static void submit_write(struct shard *shard, struct task *task, uint32_t run, uint32_t slot)
+/* The next @count pages that want to be written are a run, in the slots from @slot on. */
+static void gather_run(struct shard *shard, struct task *task, uint32_t slot, uint32_t count)
 {
-	const uint32_t index = (uint32_t)(task - shard->tasks);
-	const uint32_t end = run + task->run_pages[run];
+	const uint32_t run = task->next_run;
 
-	for (uint32_t element = run; element < end; element++) {
+	task->run_pages[run] = (uint16_t)count;
+	for (uint32_t i = 0; i < count; i++) {
 		while (!wants_write(task, task->cursor))
 			task->cursor++;
-		gather(shard, task, element, slot + (element - run));
+		gather(shard, task, run + i, slot + i);
 	}
+}
+
+/* One run of slots, one gathered write of the first @pieces of its vector. */
+static void submit_write(struct shard *shard, struct task *task, uint32_t pieces)
+{
+	const uint32_t index = (uint32_t)(task - shard->tasks);
+	const uint32_t run = task->next_run;
+	const uint64_t slot = task->slot[task->vector_page[run]];
+
 	uring_writev(shard->ring, token_make(TOKEN_WRITE, run, index), shard->store_fd,
-		&task->vector[run], fill_vector(task, run, end), (uint64_t)slot * PAGE_BYTES);
+		&task->vector[run], pieces, slot * PAGE_BYTES);
+	task->next_run += task->run_pages[run];
 	task->in_flight++;
+}
+
+/*
+ * A page that was touched meanwhile is not what its digest says any more, and its slot is given
+ * back when the write ends: the buffer keeps what it held, which was encrypted too.
+ */
+static void seal_page(struct shard *shard, const struct task *task, uint32_t i, uint8_t *sealed)
+{
+	const struct cipher_place place = {
+		.page = task->first_page + i,
+		.slot = task->slot[i],
+		.digest = task->digest[i],
+	};
+	const page_word word = word_of(task, i);
+
+	if (page_state_of(word) == PAGE_WRITING && page_slot_of(word) == place.slot)
+		cipher_encrypt_page(shard_of_vm(shard, task->vm)->cipher, &place,
+			vm_alias(task->vm, place.page), sealed);
+}
+
+/* A step of the run at next_run, and its write after the last one. */
+static void step_seal(struct shard *shard, struct task *task)
+{
+	const uint32_t run = task->next_run;
+	const uint32_t pages = task->run_pages[run];
+	const uint32_t end = MIN(task->sealed + STEP_PAGES, pages);
+	uint8_t *buffer = seal_buffer(&shard->seals, task->run_seal[run]);
+
+	for (; task->sealed < end; task->sealed++)
+		seal_page(shard, task, task->vector_page[run + task->sealed],
+			buffer + task->sealed * PAGE_BYTES);
+	if (task->sealed < pages)
+		return;
+	task->is_sealing = false;
+	task->vector[run] = (struct iovec){.iov_base = buffer, .iov_len = pages * PAGE_BYTES};
+	submit_write(shard, task, 1);
+}
+
+static void begin_run(struct shard *shard, struct task *task, uint32_t slot, uint32_t count)
+{
+	const uint32_t run = task->next_run;
+
+	gather_run(shard, task, slot, count);
+	if (!shard_of_vm(shard, task->vm)->cipher) {
+		submit_write(shard, task, fill_vector(task, run, run + count));
+		return;
+	}
+	task->run_seal[run] = seal_take(&shard->seals);
+	task->sealed = 0;
+	task->is_sealing = true;
+}
+
+/* All buffers are on their way to the disk: the end of a write gives one back. */
+static bool must_wait_for_seal(const struct shard *shard, const struct task *task)
+{
+	return task->vm->shard[shard->id].cipher && seals_are_out(&shard->seals);
 }
 
 /*
  * One write: submitting a large one takes as long as several faults. The phase ends when nothing
  * ahead of the cursor wants to be written any more, or too many are in flight; what is left, and
- * what was staged again behind it, is written when these have ended.
+ * what was staged again behind it, is written when these have ended. False when it must wait.
  */
-static void step_write(struct shard *shard, struct task *task)
+static bool step_write(struct shard *shard, struct task *task)
 {
 	const uint32_t wanted = MIN(count_writes(task, task->cursor), WRITE_PAGES);
 	const bool may_write =
 		wanted > 0 && task->in_flight < TASK_RUNS_MAX && !task->command->result.error;
 	uint32_t slot = 0;
-	const uint32_t got = may_write ? slots_take(shard->slots, wanted, &slot) : 0;
+	uint32_t got;
 
+	if (may_write && must_wait_for_seal(shard, task))
+		return false;
+	got = may_write ? slots_take(shard->slots, wanted, &slot) : 0;
 	if (got > 0) {
-		task->run_pages[task->next_run] = (uint16_t)got;
-		submit_write(shard, task, task->next_run, slot);
-		task->next_run += got;
-		return;
+		begin_run(shard, task, slot, got);
+		return true;
 	}
 	if (may_write)
 		task->command->result.error = -ENOSPC;
@@ -213,6 +283,7 @@ static void step_write(struct shard *shard, struct task *task)
 		task->phase = TASK_WRITING;
 	else
 		begin_punching(task);
+	return true;
 }
 
 /*
@@ -277,6 +348,8 @@ void task_write_done(struct shard *shard, uint32_t index, uint32_t run, int32_t 
 	shard_assert_owner(shard);
 	ASSERT(task->phase == TASK_WRITE || task->phase == TASK_WRITING);
 	ASSERT(task->in_flight > 0);
+	if (shard_of_vm(shard, task->vm)->cipher)
+		seal_put(&shard->seals, task->run_seal[run]);
 	if (error) {
 		report_write_error(shard, task, task->vector_page[run], error);
 	} else {
@@ -458,8 +531,10 @@ bool evict_step(struct shard *shard, struct task *task)
 	shard_assert_owner(shard);
 	if (task->phase == TASK_CLASSIFY)
 		step_classify(shard, task);
+	else if (task->phase == TASK_WRITE && task->is_sealing)
+		step_seal(shard, task);
 	else if (task->phase == TASK_WRITE)
-		step_write(shard, task);
+		return step_write(shard, task);
 	else
 		step_punch(shard, task);
 	return true;

@@ -3,8 +3,9 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "engine/buffer.h"
+#include "engine/cipher.h"
 #include "engine/engine_priv.h"
 #include "engine/recorder.h"
 #include "engine/resolve.h"
@@ -26,32 +27,9 @@
 #define BUFFERS_BYTES	  (FAULT_BYTES + BULK_READS_MAX * BULK_BUFFER_BYTES)
 _Static_assert(BUFFERS_BYTES % CHUNK_BYTES == 0, "the buffers are whole huge pages");
 
-/*
- * By huge pages where the host gives them: a disk operation is then one segment, not one a page,
- * and large reads are nearly twice as fast.
- */
-static uint8_t *map_buffers(void)
-{
-	uint8_t *memory = mmap(NULL, BUFFERS_BYTES + CHUNK_BYTES, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	uint8_t *aligned;
-
-	if (memory == MAP_FAILED)
-		return NULL;
-	aligned = memory + (CHUNK_BYTES - (uintptr_t)memory % CHUNK_BYTES) % CHUNK_BYTES;
-	if (aligned > memory)
-		(void)munmap(memory, (size_t)(aligned - memory));
-	(void)munmap(aligned + BUFFERS_BYTES, (size_t)(memory + CHUNK_BYTES - aligned));
-	(void)madvise(aligned, BUFFERS_BYTES, MADV_HUGEPAGE);
-	/* Refused without the right: registering the buffers pins them anyway. */
-	if (mlock(aligned, BUFFERS_BYTES) < 0)
-		memset(aligned, 0, BUFFERS_BYTES);
-	return aligned;
-}
-
 int fills_init(struct fills *fills)
 {
-	uint8_t *memory = map_buffers();
+	uint8_t *memory = buffer_map(BUFFERS_BYTES);
 
 	memset(fills, 0, sizeof(*fills));
 	if (!memory)
@@ -71,17 +49,13 @@ int fills_init(struct fills *fills)
 
 void fills_destroy(struct fills *fills)
 {
-	if (fills->memory)
-		(void)munmap(fills->memory, fills->memory_bytes);
+	buffer_unmap(fills->memory, fills->memory_bytes);
 	fills->memory = NULL;
 }
 
 int fills_register(struct shard *shard)
 {
-	const struct iovec buffers = {
-		.iov_base = shard->fills.memory,
-		.iov_len = shard->fills.memory_bytes,
-	};
+	const struct iovec buffers = {shard->fills.memory, shard->fills.memory_bytes};
 
 	shard_assert_owner(shard);
 	return uring_register_buffers(shard->ring, &buffers, 1);
@@ -248,6 +222,44 @@ bool fill_begin_bulk(struct shard *shard, struct task *task, struct served *serv
 	return true;
 }
 
+struct fill *fill_begin_scrub(struct shard *shard, struct task *task, uint64_t page, uint32_t count)
+{
+	struct fill *fill = take(&shard->fills, false);
+
+	shard_assert_owner(shard);
+	ASSERT(count > 0 && count <= BULK_READ_PAGES);
+	if (!fill)
+		return NULL;
+	*fill = (struct fill){
+		.kind = FILL_SCRUB,
+		.vm = task->vm,
+		.task = task,
+		.first_page = page,
+		.count = count,
+		.first_slot = page_slot_of(page_load(&task->vm->table, page)),
+		.buffer = fill->buffer,
+	};
+	submit_read(shard, fill);
+	return fill;
+}
+
+void fill_end_scrub(struct shard *shard, struct fill *fill)
+{
+	ASSERT(fill->phase == FILL_READ);
+	give_back(&shard->fills, fill);
+}
+
+static void scrub_is_read(struct shard *shard, struct fill *fill, int32_t result)
+{
+	fill->phase = FILL_READ;
+	if (result == (int32_t)(fill->count * PAGE_BYTES)) {
+		stats_add(shard_stats(shard, fill->vm), STAT_read_bytes, (uint64_t)result);
+		return;
+	}
+	fill->error = result < 0 ? result : -EIO;
+	stats_add(shard_stats(shard, fill->vm), STAT_io_errors, 1);
+}
+
 static void end(struct shard *shard, struct fill *fill, int error)
 {
 	ASSERT(fill->served->fills > 0);
@@ -330,6 +342,64 @@ static bool content_is_right(const struct shard *shard, const struct fill *fill)
 	return true;
 }
 
+/* Decrypts and checks up to @pages. */
+static void open_step(struct shard *shard, struct fill *fill, uint32_t pages)
+{
+	struct cipher *cipher = shard_of_vm(shard, fill->vm)->cipher;
+	const uint32_t end = fill->opened + MIN(pages, fill->count - fill->opened);
+	bool is_right = true;
+
+	for (; fill->opened < end && is_right; fill->opened++) {
+		uint8_t *content = fill->buffer + fill->opened * PAGE_BYTES;
+		const uint64_t page = fill->first_page + fill->opened;
+		const struct cipher_place place = {
+			.page = page,
+			.slot = fill->first_slot + fill->opened,
+			.digest = page_digest(&fill->vm->table, page),
+		};
+
+		cipher_decrypt_page(cipher, &place, content);
+		is_right = content_digest(&shard->engine->secret, content) == place.digest;
+	}
+	if (is_right && fill->opened < fill->count)
+		return;
+	shard->fills.opening--;
+	if (is_right) {
+		fill->phase = FILL_COPYING;
+		return;
+	}
+	shard->fills.copying--;
+	read_failed(shard, fill, -EBADMSG);
+}
+
+static void begin_opening(struct shard *shard, struct fill *fill)
+{
+	fill->phase = FILL_OPENING;
+	fill->opened = 0;
+	shard->fills.copying++;
+	shard->fills.opening++;
+	if (fill->kind == FILL_FAULT)
+		open_step(shard, fill, UINT32_MAX);
+}
+
+/* A step of the fills of @kind that are to be decrypted, @pages in all. */
+static bool open_each(struct shard *shard, enum fill_kind kind, uint32_t pages)
+{
+	bool is_busy = false;
+
+	for (uint32_t i = 0; i < FILLS_MAX && shard->fills.opening > 0 && pages > 0; i++) {
+		struct fill *fill = &shard->fills.fill[i];
+		const uint32_t step = MIN(pages, fill->count - fill->opened);
+
+		if (fill->phase != FILL_OPENING || fill->kind != kind)
+			continue;
+		open_step(shard, fill, step);
+		is_busy = true;
+		pages -= step;
+	}
+	return is_busy;
+}
+
 void fill_read_done(struct shard *shard, uint32_t index, int32_t result)
 {
 	struct fill *fill = &shard->fills.fill[index];
@@ -338,11 +408,19 @@ void fill_read_done(struct shard *shard, uint32_t index, int32_t result)
 	ASSERT(index < FILLS_MAX);
 	ASSERT(fill->phase == FILL_READING);
 	shard->fills.reading--;
+	if (fill->kind == FILL_SCRUB) {
+		scrub_is_read(shard, fill, result);
+		return;
+	}
 	if (result != (int32_t)(fill->count * PAGE_BYTES)) {
 		read_failed(shard, fill, result < 0 ? result : -EIO);
 		return;
 	}
 	stats_add(shard_stats(shard, fill->vm), STAT_read_bytes, (uint64_t)result);
+	if (shard_of_vm(shard, fill->vm)->cipher) {
+		begin_opening(shard, fill);
+		return;
+	}
 	if (!content_is_right(shard, fill)) {
 		read_failed(shard, fill, -EBADMSG);
 		return;
@@ -508,6 +586,11 @@ bool fill_copy_step(struct shard *shard)
 	bool is_busy = false;
 
 	shard_assert_owner(shard);
+	if (shard->fills.opening > 0) {
+		is_busy |= open_each(shard, FILL_FAULT, UINT32_MAX);
+		is_busy |= open_each(shard, FILL_REPLAY, REPLAY_COPY_PAGES);
+		is_busy |= open_each(shard, FILL_BULK, STEP_PAGES);
+	}
 	if (shard->fills.faults > 0)
 		is_busy |= copy_each(shard, FILL_FAULT, UINT32_MAX);
 	is_busy |= copy_each(shard, FILL_REPLAY, REPLAY_COPY_PAGES);

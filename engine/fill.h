@@ -5,6 +5,7 @@
  * never makes a fault wait for a buffer.
  *
  *   begin      SWAPPED → READING, read submitted
+ *   opening    of an encrypted VM: decrypted, what a fault waits for at once, the rest in steps
  *   read done  digests checked; wrong or failed: read again, page by page in the end;
  *              lost: POISONED
  *   copy       COPY, atomic; then READING → RESIDENT. In steps of FAULT_READ_PAGES, so that no
@@ -32,13 +33,16 @@ struct vm;
 enum fill_phase {
 	FILL_FREE,
 	FILL_READING,
+	FILL_OPENING, /* its content is there, encrypted */
 	FILL_COPYING,
+	FILL_READ, /* FILL_SCRUB: its content is there */
 };
 
 enum fill_kind {
 	FILL_FAULT,  /* a fault waits for it */
 	FILL_REPLAY, /* read ahead along a replay; becomes FILL_FAULT when a fault comes for it */
 	FILL_BULK,
+	FILL_SCRUB, /* bulk; no page is moved */
 };
 
 struct fill {
@@ -50,8 +54,10 @@ struct fill {
 	struct served *served; /* whose mapping is filled */
 	struct task *task;     /* bulk: to be told */
 	uint64_t first_page;
-	uint32_t count; /* pages */
-	uint32_t next;	/* first page not yet copied */
+	uint32_t count;	 /* pages */
+	uint32_t next;	 /* first page not yet copied */
+	uint32_t opened; /* pages decrypted, in FILL_OPENING; checked, in FILL_READ */
+	int error;	 /* FILL_READ: nothing could be read */
 	uint32_t first_slot;
 	uint64_t read_ns; /* of the fault's message */
 	uint32_t replay;  /* id, 0: none */
@@ -65,7 +71,8 @@ struct fills {
 					top */
 	uint32_t fault_free;
 	uint32_t bulk_free;
-	uint32_t copying;
+	uint32_t copying; /* fills that have their content: FILL_OPENING, FILL_COPYING */
+	uint32_t opening;
 	uint32_t reading;
 	uint32_t faults; /* fills of FILL_FAULT */
 	uint8_t *memory;
@@ -93,6 +100,17 @@ bool fill_begin_replay(struct shard *shard, struct served *served, const struct 
  * was one; then *@ret_run is the page on its replay. Owner thread.
  */
 bool fill_claim(struct shard *shard, const struct fault *fault, struct replay_run *ret_run);
+/*
+ * Reads @count pages' slots, which follow each other, and leaves the pages alone. NULL when no
+ * buffer is free. The task ends it once it is read. Owner thread.
+ */
+struct fill *fill_begin_scrub(
+	struct shard *shard, struct task *task, uint64_t page, uint32_t count);
+static inline bool fill_is_read(const struct fill *fill)
+{
+	return fill->phase == FILL_READ;
+}
+void fill_end_scrub(struct shard *shard, struct fill *fill);
 /* The read of fill @index ended with @result. Owner thread. */
 void fill_read_done(struct shard *shard, uint32_t index, int32_t result);
 /* Copies a step of every fill that has its content. True when there were any. Owner thread. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What lies in shared memory for a successor process: tables, slot map, and these headers that say
- * what they are. LAYOUT_VERSION changes whenever a word, a digest, a summary, the slot map or a
- * header means something else; a successor refuses another's layout.
+ * What one worker leaves in shared memory and the next one finds. LAYOUT_VERSION changes with
+ * anything that an older or newer vmswapd would misread: a word, a digest, a summary, the slot
+ * map, a header, the ledger of VMs, names of kept descriptors, the messages of
+ * ctl/supervisor/handover.h. A successor refuses another's layout, and so does an upgrade.
  */
 #ifndef VMSWAP_ENGINE_LAYOUT_H
 #define VMSWAP_ENGINE_LAYOUT_H
@@ -12,7 +13,7 @@
 
 #include "engine/content.h"
 
-#define LAYOUT_VERSION	    1u
+#define LAYOUT_VERSION	    2u
 #define LAYOUT_ENGINE_MAGIC 0x31656e6967766d76u
 #define LAYOUT_VM_MAGIC	    0x31656c6261766d76u
 
@@ -23,9 +24,11 @@ struct engine_header {
 	uint64_t store_bytes;
 	uint32_t store_kind; /* enum swapfile_kind */
 	uint32_t store_is_preallocated;
+	uint32_t is_encrypted; /* what the store holds; the keys are parts of the VMs */
+	uint32_t unused;
 	struct digest_secret secret;
 };
-_Static_assert(sizeof(struct engine_header) == 32 + DIGEST_SECRET_BYTES, "no padding");
+_Static_assert(sizeof(struct engine_header) == 40 + DIGEST_SECRET_BYTES, "no padding");
 
 struct vm_header {
 	uint64_t magic;

@@ -41,6 +41,11 @@ _Static_assert(STREAM_PAGES_MAX >= FAULT_READ_PAGES, "a stream may read what it 
 /* Pages of one write, at most: submitting these takes about 30 us. */
 #define WRITE_PAGES 128u
 /*
+ * Buffers a shard for pages that are encrypted before they are written, of WRITE_PAGES each: what
+ * four chunks at the disk take.
+ */
+#define SEALS_MAX 16u
+/*
  * Gathered writes, and punches, that one task has in flight: a chunk in scattered pieces takes
  * several rounds, so that the ring never overflows.
  */

@@ -63,6 +63,8 @@ int shard_init(struct shard *shard, struct engine *engine, uint32_t id, int cpu)
 	if (!shard->served || !shard->tasks)
 		return -ENOMEM;
 	error = fills_init(&shard->fills);
+	if (!error && engine->is_encrypted)
+		error = seals_init(&shard->seals);
 	if (!error)
 		error = slots_new(engine->slot_map.memory, engine->store.size_bytes / PAGE_BYTES,
 			id, engine->shard_count, &shard->slots);
@@ -76,6 +78,7 @@ void shard_destroy(struct shard *shard)
 	uring_close(shard->ring);
 	slots_free(shard->slots);
 	fills_destroy(&shard->fills);
+	seals_destroy(&shard->seals);
 	free(shard->tasks);
 	free(shard->served);
 	*shard = (struct shard){0};

@@ -21,6 +21,7 @@
 #include "engine/fill.h"
 #include "engine/limits.h"
 #include "engine/park.h"
+#include "engine/seal.h"
 #include "engine/spans.h"
 #include "engine/task.h"
 #include "engine/vm.h"
@@ -85,6 +86,7 @@ struct shard {
 	struct served *served; /* SERVED_MAX */
 	uint32_t served_end;   /* one past the last used */
 	struct fills fills;
+	struct seals seals;
 	struct parked parked;
 	struct task *tasks; /* TASKS_MAX */
 	uint32_t tasks_active;

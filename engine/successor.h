@@ -46,6 +46,7 @@ enum vm_part {
 	VM_DIGESTS,
 	VM_CHUNKS,
 	VM_HEADER,
+	VM_KEY, /* of what it has in the store; wiped when the VM is freed */
 	VM_PARTS,
 };
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/task.h"
 
+#include <string.h>
+
 #include "engine/command.h"
 #include "engine/shard.h"
 #include "queue/base/assert.h"
@@ -42,6 +44,7 @@ static void begin(struct shard *shard, struct task *task)
 	case CHUNK_SETTLE: stage_settle(shard, task); break;
 	case CHUNK_TRIM:
 	case CHUNK_OUT: task->phase = evict_begin(shard, task) ? TASK_CLASSIFY : TASK_DONE; break;
+	case CHUNK_SCRUB: task->phase = TASK_SCRUB; break;
 	case CHUNK_IN: task->phase = TASK_FILL; break;
 	case CHUNK_RELEASE: stage_release(shard, task); break;
 	case CHUNK_FORGET: stage_forget(shard, task); break;
@@ -64,6 +67,10 @@ void task_begin(struct shard *shard, struct command *command)
 	task->in_flight = 0;
 	task->punch_tries = 0;
 	task->has_read_alias = false;
+	task->is_sealing = false;
+	task->scrub = NULL;
+	task->is_second = false;
+	memset(task->suspect, 0, sizeof(task->suspect));
 	command->result = (struct dispatch_result){0};
 	shard->tasks_active++;
 	begin(shard, task);
@@ -98,6 +105,8 @@ static bool step(struct shard *shard, struct task *task)
 	case TASK_PUNCH: return evict_step(shard, task);
 	case TASK_WRITE: return !must_wait_for_faults(shard) && evict_step(shard, task);
 	case TASK_FILL: return !must_wait_for_faults(shard) && swapin_step(shard, task);
+	case TASK_SCRUB:
+		return (task->scrub || !must_wait_for_faults(shard)) && scrub_step(shard, task);
 	case TASK_FREE:
 	case TASK_WRITING:
 	case TASK_PUNCHING:

@@ -6,6 +6,7 @@
  *   STAGE, UNSTAGE, SETTLE, RELEASE, FORGET     (one slice, stage.c)
  *   TRIM     CLASSIFY → PUNCH → PUNCHING        (evict.c)
  *   OUT      CLASSIFY → WRITE → WRITING → PUNCH → PUNCHING
+ *   SCRUB    SCRUB, a read at a time                  (scrub.c)
  *   IN       FILL, until no page is out and no fill is under way   (swapin.c)
  */
 #ifndef VMSWAP_ENGINE_TASK_H
@@ -18,6 +19,7 @@
 #include "queue/base/bits.h"
 
 struct command;
+struct fill;
 struct shard;
 struct vm;
 
@@ -29,6 +31,7 @@ enum task_phase {
 	TASK_PUNCH,
 	TASK_PUNCHING,
 	TASK_FILL,
+	TASK_SCRUB,
 	TASK_DONE,
 };
 
@@ -52,10 +55,16 @@ struct task {
 	uint32_t punch_tries;
 	uint32_t punch_first; /* the pages in [punch_first, cursor) are being punched */
 	bool has_read_alias;
+	bool is_sealing;    /* the run at next_run is being encrypted */
+	uint32_t sealed;    /* pages of it so far */
+	struct fill *scrub; /* the read of a scrub under way; NULL: none */
+	bool is_second;	    /* it reads the suspects again, one by one */
+	uint64_t suspect[BITMAP_WORDS(CHUNK_PAGES)];
 	uint8_t verdict[CHUNK_PAGES];
 	uint32_t slot[CHUNK_PAGES];	 /* of pages whose write is in flight */
 	uint16_t run_pages[CHUNK_PAGES]; /* length of the write that begins at this index of vector
 					  */
+	uint8_t run_seal[CHUNK_PAGES];	 /* and the buffer it goes through, when encrypted */
 	uint16_t vector_page[CHUNK_PAGES]; /* page in the chunk that a vector element holds */
 	uint64_t digest[CHUNK_PAGES];
 	struct iovec vector[CHUNK_PAGES]; /* of a write: from the index where its run begins */
@@ -83,6 +92,7 @@ void stage_release(struct shard *shard, struct task *task);
 void stage_forget(struct shard *shard, struct task *task);
 bool evict_begin(struct shard *shard, struct task *task);
 bool evict_step(struct shard *shard, struct task *task);
+bool scrub_step(struct shard *shard, struct task *task);
 bool swapin_step(struct shard *shard, struct task *task);
 /* A bulk fill of this task ended: what it brought, and the error that left the rest out. */
 void swapin_fill_done(struct task *task, uint32_t pages, int error);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "engine/adopt.h"
+#include "engine/cipher.h"
 #include "engine/engine_priv.h"
 #include "engine/layout.h"
 #include "io/guest.h"
@@ -67,6 +68,7 @@ bool vm_chunk_has_work(const struct vm *vm, uint32_t chunk, enum chunk_op op)
 	case CHUNK_OUT: return staged > 0;
 	case CHUNK_GUARD:
 	case CHUNK_IN: return atomic_load_explicit(&summary->out, memory_order_relaxed) > 0;
+	case CHUNK_SCRUB: return atomic_load_explicit(&summary->slots, memory_order_relaxed) > 0;
 	case CHUNK_RELEASE:
 		return staged > 0 ||
 		       atomic_load_explicit(&summary->slots, memory_order_relaxed) > 0;
@@ -180,9 +182,30 @@ static int open_tables(struct vm *vm, const int *parts)
 	return error ? error : page_table_open((uint64_t)vm->chunk_count * CHUNK_PAGES, &vm->table);
 }
 
+/* A cipher a shard, all with the VM's key. Each VM has one, so that all have the same parts. */
+static int open_ciphers(struct vm *vm, const int *parts)
+{
+	int error = parts ? cipher_key_adopt(parts[VM_KEY], &vm->key_memory)
+			  : cipher_key_make(&vm->key_memory);
+
+	if (!vm->engine->is_encrypted)
+		return error;
+	for (uint32_t i = 0; i < vm->shard_count && !error; i++)
+		error = cipher_new(vm->key_memory.memory, &vm->shard[i].cipher);
+	return error;
+}
+
+static void close_ciphers(struct vm *vm)
+{
+	for (uint32_t i = 0; vm->shard && i < vm->shard_count; i++)
+		cipher_free(vm->shard[i].cipher);
+	shared_close(&vm->key_memory);
+}
+
 static void vm_destroy(struct vm *vm)
 {
 	page_table_close(&vm->table);
+	close_ciphers(vm);
 	shared_close(&vm->header);
 	for (uint32_t i = 0; i < vm->region_count; i++) {
 		if (vm->region[i].alias)
@@ -215,6 +238,8 @@ int vm_new(struct engine *engine, const struct vm_config *config, struct vm **re
 	error = regions_open(vm, config);
 	if (!error)
 		error = open_tables(vm, config->parts);
+	if (!error)
+		error = open_ciphers(vm, config->parts);
 	if (error) {
 		vm_destroy(vm);
 		return error;
@@ -233,6 +258,8 @@ void vm_free(struct vm *vm)
 	ASSERT(!vm_is_registered(vm));
 	(void)vm_dispatch(vm, CHUNK_FORGET, NULL, NULL, &result);
 	recorder_discard(vm);
+	/* For good: what the store still holds of it cannot be read any more. */
+	cipher_key_forget(&vm->key_memory);
 	vm_destroy(vm);
 }
 
@@ -252,6 +279,7 @@ void vm_parts(const struct vm *vm, int ret_fds[VM_PARTS])
 	ret_fds[VM_DIGESTS] = vm->table.digests_memory.fd;
 	ret_fds[VM_CHUNKS] = vm->table.chunks_memory.fd;
 	ret_fds[VM_HEADER] = vm->header.fd;
+	ret_fds[VM_KEY] = vm->key_memory.fd;
 }
 
 /* The tables are sparse memfds: what was never written does not exist. */

@@ -21,6 +21,7 @@
 #include "engine/spans.h"
 #include "engine/stats.h"
 
+struct cipher;
 struct engine;
 struct recorder;
 struct recorders;
@@ -55,6 +56,7 @@ struct vm_shard {
 	uint32_t stream_clock;
 	struct recorder *recorder; /* NULL: not recorded */
 	struct replays replays;
+	struct cipher *cipher; /* NULL: what is stored is not encrypted */
 };
 
 struct vm_process {
@@ -80,6 +82,7 @@ struct vm {
 	struct stats_block *stats; /* one a shard */
 	struct vm_shard *shard;	   /* one a shard */
 	struct page_table table;   /* words: owner shards only */
+	struct shared key_memory;  /* of the ciphers; zeroed when not encrypted */
 	struct shared header;	   /* struct vm_header, for a successor */
 
 	/* the VM's control thread only */

@@ -56,6 +56,7 @@ void bench_setup(const struct bench *bench, uint64_t size_bytes, struct contesta
 		.shards = 1,
 		.directory = bench->options.directory,
 		.daemon = bench->options.daemon,
+		.is_encrypted = bench->options.is_encrypted,
 	};
 }
 

@@ -42,6 +42,7 @@ void command_enable(struct bench *bench);
 void command_trim(struct bench *bench);
 void command_swap_out(struct bench *bench);
 void command_swap_in(struct bench *bench);
+void command_encrypt(struct bench *bench);
 void command_mixed(struct bench *bench);
 void command_queue(struct bench *bench);
 void command_memory(struct bench *bench);

@@ -32,6 +32,7 @@ static const struct {
 	{"trim", command_trim, "P9"},
 	{"swap-out", command_swap_out, "P7"},
 	{"swap-in", command_swap_in, "P8"},
+	{"encrypt", command_encrypt, "encrypt"},
 	{"mixed", command_mixed, "P11"},
 	{"memory", command_memory, "P13,P14,P15"},
 	{"queue", command_queue, "queue"},

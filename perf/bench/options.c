@@ -27,6 +27,7 @@ static const char usage_text[] =
 	"  scale      threads and shards               swap-in    bringing all of it back\n"
 	"  enable     the guest's longest stall        mixed      faults beside bulk work\n"
 	"  memory     metadata, idle cost, growth      queue      the rings between threads\n"
+	"  encrypt    with encryption against without\n"
 	"  targets    the targets against --json       report     makes --html from --json\n"
 	"\n"
 	"  --quick           sizes and rounds for three minutes (the default)\n"
@@ -41,6 +42,7 @@ static const char usage_text[] =
 	"  --daemon PATH     the vmswapd under test (the one beside vmswap-bench)\n"
 	"  --umap PATH       also LLNL umap: libumap.so, or its build or install directory\n"
 	"  --trace FILE      first touches to replay (`vmswapctl record-start`)\n"
+	"  --encrypt         the daemons encrypt what they store; peers and floors never do\n"
 	"  --fio             checks the disk floors against fio once\n"
 	"  --quiet           no progress\n"
 	"  --help, --version\n"
@@ -77,6 +79,7 @@ enum option_id {
 	OPTION_DAEMON,
 	OPTION_TRACE,
 	OPTION_UMAP,
+	OPTION_ENCRYPT,
 	OPTION_FIO,
 	OPTION_QUIET,
 	OPTION_HELP,
@@ -96,6 +99,7 @@ static const struct option long_options[] = {
 	{"daemon", required_argument, NULL, OPTION_DAEMON},
 	{"trace", required_argument, NULL, OPTION_TRACE},
 	{"umap", required_argument, NULL, OPTION_UMAP},
+	{"encrypt", no_argument, NULL, OPTION_ENCRYPT},
 	{"fio", no_argument, NULL, OPTION_FIO},
 	{"quiet", no_argument, NULL, OPTION_QUIET},
 	{"help", no_argument, NULL, OPTION_HELP},
@@ -170,6 +174,7 @@ static int set_text(struct options *options, int id, const char *text)
 	case OPTION_UMAP: options->umap = text; return 0;
 	case OPTION_QUICK: options->is_full = false; return 0;
 	case OPTION_FULL: options->is_full = true; return 0;
+	case OPTION_ENCRYPT: options->is_encrypted = true; return 0;
 	case OPTION_FIO: options->has_fio = true; return 0;
 	case OPTION_QUIET: options->is_quiet = true; return 0;
 	default: (void)fputs("vmswap-bench: see --help\n", stderr); return 2;

@@ -34,7 +34,8 @@ struct options {
 	enum placement_choice pin;
 	enum placement placement; /* of PIN_ONE */
 	bool is_full;
-	bool has_fio; /* cross-check the disk floors */
+	bool is_encrypted; /* the daemons under test encrypt what they store */
+	bool has_fio;	   /* cross-check the disk floors */
 	bool is_quiet;
 };
 

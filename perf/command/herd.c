@@ -53,6 +53,7 @@ int herd_open(struct herd *herd, const struct bench *bench, uint32_t count, uint
 		.path = bench->options.daemon,
 		.directory = bench->options.directory,
 		.shards = shards,
+		.is_encrypted = bench->options.is_encrypted,
 	};
 	int error;
 

@@ -28,6 +28,7 @@ struct contestant_setup {
 	int cpus[CONTESTANT_CPUS_MAX];
 	uint32_t cpu_count;
 	uint32_t shards;       /* of vmswapd; 0: 1 */
+	bool is_encrypted;     /* vmswapd: what it stores */
 	const char *directory; /* for swap files; on the disk under test */
 	const char *daemon;    /* path of vmswapd */
 	const char *option; /* of this contestant only, e.g. the kind of a raw handler; or NULL */

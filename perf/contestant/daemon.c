@@ -25,7 +25,8 @@
 
 struct daemon {
 	struct rpc_client *rpc;
-	pid_t pid;
+	pid_t pid;    /* of the supervisor, our child */
+	pid_t worker; /* that does the work */
 	uint64_t job_begin_ns;
 	char folder[32]; /* of its socket and log */
 	char socket[64];
@@ -63,8 +64,9 @@ _Noreturn static void exec_daemon(const struct daemon *daemon, const struct daem
 	char cpus[256];
 	char limit[32];
 	const char *argument[16] = {config->path, "--foreground", "--socket", daemon->socket,
-		"--swap-dir", config->directory, "--shards", shards};
-	uint32_t count = 8;
+		"--swap-dir", config->directory, "--shards", shards,
+		config->is_encrypted ? "--encrypt=yes" : "--encrypt=no"};
+	uint32_t count = 9;
 	const int log = open(daemon->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 
 	(void)snprintf(shards, sizeof(shards), "%u", config->shards);
@@ -80,7 +82,8 @@ _Noreturn static void exec_daemon(const struct daemon *daemon, const struct daem
 		argument[count++] = limit;
 		argument[count++] = "--preallocate";
 	}
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* not SIGKILL: the worker, which is told by the supervisor, would live on */
+	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (log >= 0)
 		(void)dup2(log, STDERR_FILENO);
 	/* execv() takes pointers to char that it does not write through. */
@@ -117,9 +120,41 @@ static int wait_until_served(struct daemon *daemon)
 	return 0;
 }
 
+static int call(struct daemon *daemon, const char *method, json_t *params, int timeout_ms,
+	json_t **ret_result)
+{
+	json_t *response;
+	const json_t *error;
+	int result = rpc_client_call(daemon->rpc, method, params, NULL, 0, timeout_ms, &response);
+
+	if (result < 0)
+		return fail(daemon, result, "%s: %s", method, strerror(-result));
+	error = json_object_get(response, "error");
+	if (error)
+		result = fail(daemon, -EREMOTEIO, "%s: %s", method,
+			json_string_value(json_object_get(error, "message")));
+	else if (ret_result)
+		*ret_result = json_incref(json_object_get(response, "result"));
+	json_decref(response);
+	return result;
+}
+
+static int find_worker(struct daemon *daemon)
+{
+	json_t *status = NULL;
+	const int error = call(daemon, "daemon.status", NULL, CALL_MS, &status);
+
+	if (error < 0)
+		return error;
+	daemon->worker = (pid_t)json_integer_value(json_object_get(status, "worker_pid"));
+	json_decref(status);
+	return 0;
+}
+
 int daemon_start(const struct daemon_config *config, struct daemon **ret_daemon)
 {
 	struct daemon *daemon = calloc(1, sizeof(*daemon));
+	int error;
 
 	ASSERT(config->shards > 0);
 	if (!daemon)
@@ -135,7 +170,8 @@ int daemon_start(const struct daemon_config *config, struct daemon **ret_daemon)
 		exec_daemon(daemon, config);
 	if (daemon->pid < 0)
 		return fail(daemon, -errno, "no process for vmswapd: %s", strerror(errno));
-	return wait_until_served(daemon);
+	error = wait_until_served(daemon);
+	return error < 0 ? error : find_worker(daemon);
 }
 
 static void remove_files(const struct daemon *daemon)
@@ -156,8 +192,11 @@ static void end_process(const struct daemon *daemon)
 
 	(void)kill(daemon->pid, SIGTERM);
 	while (waitpid(daemon->pid, NULL, WNOHANG) == 0) {
-		if (clock_ns() > deadline_ns)
+		if (clock_ns() > deadline_ns) {
 			(void)kill(daemon->pid, SIGKILL);
+			if (daemon->worker > 0)
+				(void)kill(daemon->worker, SIGKILL);
+		}
 		(void)nanosleep(&step, NULL);
 	}
 }
@@ -180,26 +219,7 @@ const char *daemon_why(const struct daemon *daemon)
 
 pid_t daemon_pid(const struct daemon *daemon)
 {
-	return daemon->pid;
-}
-
-static int call(struct daemon *daemon, const char *method, json_t *params, int timeout_ms,
-	json_t **ret_result)
-{
-	json_t *response;
-	const json_t *error;
-	int result = rpc_client_call(daemon->rpc, method, params, NULL, 0, timeout_ms, &response);
-
-	if (result < 0)
-		return fail(daemon, result, "%s: %s", method, strerror(-result));
-	error = json_object_get(response, "error");
-	if (error)
-		result = fail(daemon, -EREMOTEIO, "%s: %s", method,
-			json_string_value(json_object_get(error, "message")));
-	else if (ret_result)
-		*ret_result = json_incref(json_object_get(response, "result"));
-	json_decref(response);
-	return result;
+	return daemon->worker;
 }
 
 int daemon_call(struct daemon *daemon, const char *method, json_t *params, json_t **ret_result)
@@ -297,7 +317,7 @@ uint64_t daemon_shards_cpu_ns(const struct daemon *daemon)
 	char folder[32];
 	uint64_t sum = 0;
 
-	(void)snprintf(folder, sizeof(folder), "/proc/%d/task", (int)daemon->pid);
+	(void)snprintf(folder, sizeof(folder), "/proc/%d/task", (int)daemon->worker);
 	tasks = opendir(folder);
 	for (const struct dirent *entry = tasks ? readdir(tasks) : NULL; entry;
 		entry = readdir(tasks)) {
@@ -317,6 +337,6 @@ uint64_t daemon_resident_bytes(const struct daemon *daemon)
 {
 	char path[32];
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/statm", (int)daemon->pid);
+	(void)snprintf(path, sizeof(path), "/proc/%d/statm", (int)daemon->worker);
 	return read_number(path, 1) * PAGE_BYTES;
 }

@@ -7,6 +7,7 @@
 #define VMSWAP_PERF_CONTESTANT_DAEMON_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -16,6 +17,7 @@ struct daemon_config {
 	uint32_t shards;
 	const int *cpus;    /* of the shards */
 	uint32_t cpu_count; /* 0: not pinned */
+	bool is_encrypted;  /* what it stores */
 	uint64_t
 		limit_bytes; /* of the swap file, which is preallocated; 0: the daemon's defaults */
 };

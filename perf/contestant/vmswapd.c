@@ -28,6 +28,7 @@ static int open_daemon(struct contestant *self)
 			.shards = MAX(self->setup.shards, 1u),
 			.cpus = self->setup.cpus,
 			.cpu_count = self->setup.cpu_count,
+			.is_encrypted = self->setup.is_encrypted,
 			.limit_bytes = size_bytes + size_bytes / 4 + STORE_SPARE_BYTES,
 		},
 		&daemon);

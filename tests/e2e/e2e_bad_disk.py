@@ -74,6 +74,48 @@ def test_a_changed_byte_is_noticed_and_the_page_is_poisoned(rig):
     daemon.check_idle()
 
 
+def test_a_scrub_finds_a_changed_byte_before_the_guest_does(rig):
+    daemon, owner, vm, path = swapped_out(rig)
+    job = vm.wait_job(vm.start("scrub", rate_bytes=1 << 30))
+    check((job["state"], job["pages"], job["bad_pages"]) == ("done", MIB * 256, 0), f"{job}")
+    with open(path, "r+b", buffering=0) as file:
+        file.seek((10 << 20) + 123)
+        byte = file.read(1)
+        file.seek((10 << 20) + 123)
+        file.write(bytes([byte[0] ^ 1]))
+        os.fsync(file.fileno())
+
+    job = vm.wait_job(vm.start("scrub", rate_bytes=1 << 30))
+
+    check((job["state"], job["bad_pages"], job["mended_pages"]) == ("done", 1, 0), f"{job}")
+    check(vm.state == "active", f"{vm.status()}")
+    check(vm.metrics()["poisoned_pages"] == 0, f"{vm.metrics()}")
+    check(vm.metrics()["corrupt_pages"] == 1, f"{vm.metrics()}")
+    event = daemon.rpc.next_event()
+    while event["type"] != "page-corrupt":
+        event = daemon.rpc.next_event()
+    check(event["pid"] == owner.pid and event["address"] % 4096 == 0 and event["address"] > 0,
+          f"{event}")
+    dies_of_the_loss(owner)
+
+
+def test_a_scrub_is_slow_when_asked_and_ends_for_any_other_command(rig):
+    daemon, owner, vm, _ = swapped_out(rig)
+    slow = vm.start("scrub", rate_bytes=1 << 20)
+    check(vm.start("scrub") == slow, "a second scrub is the one under way")
+    daemon.rpc.call("job.cancel", job=slow)
+    check(vm.wait_job(slow)["state"] == "cancelled", "cancel")
+    slow = vm.start("scrub", rate_bytes=1 << 20)
+
+    vm.run("disable")
+
+    job = vm.wait_job(slow)
+    check(job["state"] == "cancelled" and job["pages"] < MIB * 256, f"{job}")
+    vm.check_refused(-32001, "scrub")
+    owner.send("check 0\n")
+    vm.detach()
+
+
 def test_a_disk_that_is_gone_poisons_what_is_touched(rig):
     daemon, owner, vm, path = swapped_out(rig)
     os.truncate(path, 0)

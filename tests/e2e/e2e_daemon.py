@@ -62,8 +62,7 @@ def test_a_second_daemon_on_the_socket_refuses(rig):
 
 def test_a_killed_daemon_leaves_a_socket_that_the_next_one_takes(rig):
     daemon = rig.daemon()
-    daemon.signal(signal.SIGKILL)
-    daemon.wait()
+    daemon.kill()
 
     again = rig.daemon()
 

@@ -4,10 +4,11 @@
 once there is space again the same command works."""
 import os
 import shutil
+import signal
 import subprocess
 
 import vmswap_e2e
-from vmswap_e2e import MIB, Skip, check
+from vmswap_e2e import MIB, Skip, check, largest_shared_mapping
 
 
 def guest_of(rig):
@@ -136,6 +137,45 @@ def test_a_named_file_and_a_device_hold_the_pages(rig):
         vm.run("disable")
         daemon.stop()
         guest.finish()
+
+
+def stored(rig, way):
+    """The content of a swap file that a guest went out to, and the page it consists of."""
+    path = os.path.join(rig.folder, f"swap{way}.img")
+    daemon = rig.daemon("--swap-file", path, f"--encrypt={way}", name=f"encrypt-{way}")
+    check(daemon.rpc.call("daemon.status")["encrypted"] == (way == "yes"), "daemon.status")
+    guest = guest_of(rig)
+    memory = largest_shared_mapping(guest.pid)
+    vm = daemon.attach(guest.pid)
+    guest.signal(signal.SIGSTOP)
+    # The middle of some pages, from before they go out.
+    with open(memory, "rb") as file:
+        samples = []
+        for page in range(1000, 20000, 997):
+            file.seek(page * vmswap_e2e.PAGE + 2048)
+            samples.append(file.read(64))
+    guest.signal(signal.SIGCONT)
+    vm.run("enable")
+    vm.run("swap_out")
+    with open(path, "rb") as file:
+        content = file.read(512 * MIB)
+    guest.verify()
+    vm.run("disable")
+    guest.verify()
+    daemon.stop()
+    guest.finish()
+    check(os.stat(path).st_mode & 0o777 == 0o600, f"{os.stat(path)}")
+    return [sample for sample in samples if any(sample)], content
+
+
+def test_nothing_of_an_encrypted_guest_can_be_read_on_the_disk(rig):
+    samples, content = stored(rig, "no")
+    found = sum(sample in content for sample in samples)
+    check(found > len(samples) // 2, f"{found} of {len(samples)}: the samples do not tell")
+    samples, content = stored(rig, "yes")
+    check(len(samples) > 10, f"{len(samples)}")
+    check(len(content) > 64 * MIB, f"{len(content)}")
+    check(not any(sample in content for sample in samples), "plain text on the disk")
 
 
 if __name__ == "__main__":

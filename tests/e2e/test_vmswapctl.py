@@ -163,12 +163,13 @@ class TheCommandLine(Case):
 
     def test_the_table_holds_the_verbs_that_were_promised(self):
         self.assertEqual(sorted(help_verbs()), sorted(
-            "attach add remove detach list status enable trim swap-out disable wait jobs cancel "
-            "events top record-start record-stop shutdown ping help version".split()))
+            "attach add remove detach list status enable trim swap-out disable scrub wait jobs "
+            "cancel events top record-start record-stop shutdown ping help version daemon "
+            "upgrade".split()))
 
     def test_the_man_page_lists_the_same_verbs(self):
         section = man_text().split(".SH VERBS")[1].split(".SH EXIT STATUS")[0]
-        listed = re.findall(r"^\.TP\n\.BI? ([a-z][a-z-]*)", section, re.M)
+        listed = re.findall(r"^\.TP\n\.B[IR]? ([a-z][a-z-]*)", section, re.M)
         self.assertEqual(sorted(listed), sorted(help_verbs()))
 
     def test_the_man_page_knows_every_option(self):

@@ -195,6 +195,7 @@ void sim_open(const struct sim_config *config, struct sim *sim)
 	const struct engine_config engine = {
 		.shard_count = config->shards,
 		.store = {.kind = SWAPFILE_UNNAMED, .path = "/"},
+		.is_encrypted = config->is_encrypted,
 	};
 	int error;
 

@@ -25,6 +25,7 @@ struct sim_config {
 	uint32_t dwell_ms;
 	bool verify_clean;
 	bool trust_discard;
+	bool is_encrypted;
 	struct fake_config world; /* seed, features and disk_bytes 0: chosen by sim_open() */
 };
 

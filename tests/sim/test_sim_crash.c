@@ -62,6 +62,7 @@ static void choose_world(struct sim_config *config, uint64_t seed)
 	config->pages[0] = CHUNK_PAGES * (1 + seed % 2) + seed % 11 * 40;
 	config->pages[1] = seed % 3 == 0 ? 300 : 0;
 	config->verify_clean = seed % 4 != 1;
+	config->is_encrypted = seed / 2 % 2 == 1;
 	world->guest_rate = 2 + (uint32_t)(seed % 9);
 	world->delay = 1 + (uint32_t)(seed % 5);
 	world->features = SIM_FEATURES;

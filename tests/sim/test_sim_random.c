@@ -26,6 +26,7 @@ static void choose_world(struct sim_config *config, uint64_t seed)
 	config->pages[1] = seed % 2 == 0 ? 300 + seed % 5 * CHUNK_PAGES : 0;
 	config->verify_clean = seed % 4 != 1;
 	config->trust_discard = seed % 16 == 5;
+	config->is_encrypted = seed / 2 % 2 == 1;
 	world->guest_rate = 2 + (uint32_t)(seed % 13);
 	world->delay = 1 + (uint32_t)(seed % 5);
 	world->features = SIM_FEATURES;
@@ -99,6 +100,18 @@ static void give_back(struct sim *sim)
 		(1 + fake_random(32)) * PAGE_BYTES);
 }
 
+/* A page is called bad only where the disk is. */
+static void scrub(struct sim *sim, uint32_t first, uint32_t count)
+{
+	const struct fake_config *world = fake_config();
+	struct dispatch_result result;
+
+	(void)sim_dispatch(sim, CHUNK_SCRUB, first, count, &result);
+	if (world->failure_in[FAKE_READ] == 0 && world->failure_in[FAKE_ROT] == 0 &&
+		result.bad_pages + result.mended_pages > 0)
+		fake_fail("a scrub calls good pages bad");
+}
+
 static void one_operation(struct sim *sim)
 {
 	static const enum sim_enable ways[] = {
@@ -110,7 +123,7 @@ static void one_operation(struct sim *sim)
 	struct dispatch_result result;
 
 	maybe_abort(sim);
-	switch (fake_random(13)) {
+	switch (fake_random(14)) {
 	case 0:
 	case 1:
 	case 2:
@@ -122,6 +135,7 @@ static void one_operation(struct sim *sim)
 	case 8: (void)sim_dispatch(sim, CHUNK_IN, first, count, &result); break;
 	case 9: (void)sim_dispatch(sim, CHUNK_RELEASE, first, count, &result); break;
 	case 10: (void)engine_release_space(sim->engine, fake_random(8) * CHUNK_BYTES); break;
+	case 12: scrub(sim, first, count); break;
 	case 11:
 		if (sim->config.trust_discard) {
 			give_back(sim);

@@ -120,6 +120,12 @@ bool fake_slot_is_lost(uint32_t slot)
 	return world.slot[slot].is_bad || world.slot[slot].failed_reads >= READS_THAT_LOSE;
 }
 
+const uint8_t *fake_slot(uint32_t slot)
+{
+	ASSERT(slot < world.disk_slots);
+	return world.disk + (uint64_t)slot * PAGE_BYTES;
+}
+
 void fake_rot(uint32_t slot)
 {
 	ASSERT(slot < world.disk_slots);

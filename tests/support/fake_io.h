@@ -142,6 +142,8 @@ bool fake_is_poisoned(uint32_t process, uint64_t address);
 uint64_t fake_poisoned(void);
 /* Whether the disk gives the engine a reason to call this slot lost. */
 bool fake_slot_is_lost(uint32_t slot);
+/* What a slot holds, PAGE_BYTES. */
+const uint8_t *fake_slot(uint32_t slot);
 /* The content of a slot goes bad. */
 void fake_rot(uint32_t slot);
 

@@ -105,6 +105,8 @@ class Console:
         if self.process.poll() is not None:
             return f"    {self.name}: ended with {self.process.returncode}"
         lines = []
+        if not os.path.exists(f"/proc/{self.pid}"):
+            return f"    {self.name}: its worker {self.pid} has ended"
         for thread in sorted(os.listdir(f"/proc/{self.pid}/task"), key=int):
             base = f"/proc/{self.pid}/task/{thread}"
             lines.append(f"    {self.name}: {thread} {read_file(base + '/comm')} in "
@@ -327,7 +329,8 @@ class Vm:
 
 
 class Daemon(Console):
-    """vmswapd."""
+    """vmswapd. The process that was started is the supervisor: signal() and wait() are about it;
+    pid is that of the first worker."""
 
     def __init__(self, folder, shards, args, name):
         self.socket = os.path.join(folder, f"{name}.sock")
@@ -337,6 +340,7 @@ class Daemon(Console):
                                 "--socket", self.socket, *args])
         self.rpc = None
         wait_until(self._connect, "the daemon's socket answers")
+        self.pid = self.rpc.call("daemon.status")["worker_pid"]
         self.idle_fds = self.open_fds()
 
     def _connect(self):
@@ -386,6 +390,18 @@ class Daemon(Console):
                                            target.endswith("(deleted)")):
                 return path, os.stat(path).st_size
         raise Failure(f"no descriptor of the swap file: {store}")
+
+    def signal(self, number):
+        """To the supervisor."""
+        os.kill(self.process.pid, number)
+
+    def kill(self):
+        """SIGKILL to both: nobody replaces the worker."""
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+        os.kill(self.pid, signal.SIGKILL)
+        wait_until(lambda: read_file(f"/proc/{self.pid}/stat") == "", "the worker is gone")
+        self.wait()
 
     def stop(self, timeout_s=120):
         """SIGTERM, the orderly end."""

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ctl/problem.h"
+#include "engine/engine.h"
 #include "queue/base/bits.h"
 
 #define ARGUMENTS_MAX 16
@@ -43,6 +44,22 @@ Test(config, without_options_everything_has_a_default)
 	cr_expect_str_eq(config.socket_path, "/run/vmswapd.sock");
 	cr_expect(!config.is_foreground);
 	cr_expect(!config.is_debug);
+}
+
+Test(config, encryption_is_on_off_or_as_the_CPU_has_it)
+{
+	struct config config;
+
+	cr_assert_eq(PARSE(&config, NULL, NULL), 0);
+	cr_expect_eq(config.is_encrypted, engine_encrypts_fast());
+	cr_assert_eq(PARSE(&config, NULL, "--encrypt", NULL), 0);
+	cr_expect(config.is_encrypted);
+	cr_assert_eq(PARSE(&config, NULL, "--encrypt=yes", NULL), 0);
+	cr_expect(config.is_encrypted);
+	cr_assert_eq(PARSE(&config, NULL, "--encrypt=no", NULL), 0);
+	cr_expect(!config.is_encrypted);
+	cr_assert_eq(PARSE(&config, NULL, "--encrypt=no", "--encrypt=auto", NULL), 0);
+	cr_expect_eq(config.is_encrypted, engine_encrypts_fast());
 }
 
 Test(config, debugging_is_asked_for)
@@ -173,4 +190,18 @@ Test(config, cpu_lists_that_are_none_are_refused)
 		cr_expect_eq(config_parse_cpus(lists[i], cpus, 4), -EINVAL, "'%s'", lists[i]);
 	cr_expect_eq(config_parse_cpus("0-4", cpus, 4), -E2BIG);
 	cr_expect_eq(config_parse_cpus("0-3", cpus, 4), 4);
+}
+
+Test(config, each_socket_has_a_state_folder_of_its_own)
+{
+	struct config config;
+	struct problem problem;
+
+	cr_assert_eq(PARSE(&config, NULL, NULL), 0);
+	cr_expect_str_eq(config.state_dir, "/run/vmswapd");
+	cr_assert_eq(PARSE(&config, NULL, "--socket", "/tmp/s", NULL), 0);
+	cr_expect_str_eq(config.state_dir, "/tmp/s.state");
+	cr_assert_eq(PARSE(&config, NULL, "--state-dir", "/x", "--socket", "/tmp/s", NULL), 0);
+	cr_expect_str_eq(config.state_dir, "/x");
+	cr_expect_eq(PARSE(&config, &problem, "--state-dir", "", NULL), -EINVAL);
 }

@@ -39,6 +39,12 @@ static const struct option_spec attach_options[] = {
 
 static const struct option_spec operation_options[] = {WAIT_OPTION, {0}};
 
+static const struct option_spec scrub_options[] = {
+	{"--wait", OPTION_FLAG, "wait", NULL, "Return when it has ended; 1 if a page is bad"},
+	{"--rate", OPTION_SIZE, "rate_bytes", "SIZE", "Read no more than this a second (64M)"},
+	{0},
+};
+
 static const struct option_spec disable_options[] = {
 	WAIT_OPTION,
 	{"--slow-cleanup", OPTION_FLAG, "slow_cleanup", NULL,
@@ -85,6 +91,8 @@ const struct verb verbs[] = {
 		"Write staged pages to the swap store and drop them"},
 	{"disable", verb_operation, "VM", 1, 1, QUICK_S, disable_options,
 		"Bring all memory back into RAM"},
+	{"scrub", verb_operation, "VM", 1, 1, QUICK_S, scrub_options,
+		"Check all that is in the swap store"},
 	{"wait", verb_wait, "VM STATE", 2, 2, 0, NULL, "Wait until a VM is in a state"},
 	{"jobs", verb_jobs, "", 0, 0, QUICK_S, NULL, "Running jobs, and the last that ended"},
 	{"cancel", verb_cancel, "JOB", 1, 1, QUICK_S, NULL, "Stop a job"},
@@ -94,6 +102,9 @@ const struct verb verbs[] = {
 		"Record the faults of a VM; needs vmswapd --debug"},
 	{"record-stop", verb_record_stop, "VM FILE", 2, 2, 0, NULL,
 		"End that, and let the daemon write a new FILE"},
+	{"daemon", verb_status, "", 0, 0, QUICK_S, NULL, "All about the daemon"},
+	{"upgrade", verb_upgrade, "[PATH]", 0, 1, QUICK_S, NULL,
+		"Replace the running vmswapd by the one at PATH"},
 	{"shutdown", verb_shutdown, "", 0, 0, 0, shutdown_options,
 		"Bring all memory back and end the daemon"},
 	{"ping", verb_ping, "", 0, 0, QUICK_S, NULL, "Is the daemon there?"},

@@ -94,10 +94,14 @@ void status_print_daemon(const json_t *daemon)
 
 	print_line("daemon", "%s, pid %" PRIu64 ", up %s", status_text(daemon, "version"),
 		status_number(daemon, "pid"), units_clock(up, status_number(daemon, "uptime_s")));
+	print_line("supervisor", "pid %" PRIu64 ", %" PRIu64 " restarts",
+		status_number(daemon, "supervisor_pid"), status_number(daemon, "restarts"));
 	print_line("socket", "%s", status_text(daemon, "socket"));
+	print_line("state in", "%s", status_text(daemon, "state_dir"));
 	print_line("shards", "%" PRIu64, status_number(daemon, "shards"));
 	print_array_line("cpus", json_object_get(daemon, "cpus"));
-	print_line("store", "%s%s%s: %s used of %s, %s retired after errors",
+	print_line("store", "%s%s%s%s: %s used of %s, %s retired after errors",
+		json_is_true(json_object_get(daemon, "encrypted")) ? "encrypted " : "",
 		status_text(store, "kind"), *path ? " " : "", path,
 		units_size(used, status_number(store, "used_bytes")),
 		units_size(size, status_number(store, "size_bytes")),

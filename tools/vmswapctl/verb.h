@@ -71,6 +71,7 @@ const struct verb *verb_find(const char *name);
 
 /* Daemon. */
 enum status verb_ping(struct invocation *invocation);
+enum status verb_upgrade(struct invocation *invocation);
 enum status verb_shutdown(struct invocation *invocation);
 enum status verb_events(struct invocation *invocation);
 enum status verb_help(struct invocation *invocation);

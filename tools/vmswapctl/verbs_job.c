@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Verbs that start, show and stop jobs: enable, trim, swap-out, disable, jobs, cancel. */
+/* Verbs that start, show and stop jobs: enable, trim, swap-out, disable, scrub, jobs, cancel. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,6 +34,7 @@ static const char *method_of(const char *verb)
 		{"trim", "vm.trim"},
 		{"swap-out", "vm.swap_out"},
 		{"disable", "vm.disable"},
+		{"scrub", "vm.scrub"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
@@ -124,6 +125,18 @@ static void print_done(const json_t *job)
 	(void)printf("\n");
 }
 
+static void print_scrubbed(const json_t *job)
+{
+	char size[UNITS_BYTES];
+	char time[UNITS_BYTES];
+
+	(void)printf("scrub done: %s checked in %s, %" PRIu64 " pages bad, %" PRIu64
+		     " mended from RAM\n",
+		units_size(size, status_number(job, "pages") * PAGE_BYTES),
+		units_time_us(time, 1e3 * (double)status_number(job, "elapsed_ms")),
+		status_number(job, "bad_pages"), status_number(job, "mended_pages"));
+}
+
 static enum status report_end(const struct invocation *invocation, const json_t *job)
 {
 	const char *state = status_text(job, "state");
@@ -134,9 +147,11 @@ static enum status report_end(const struct invocation *invocation, const json_t 
 	if (strcmp(state, "done") != 0)
 		return complain(invocation, STATUS_FAILED, "job %" PRIu64 " %s%s%s",
 			status_number(job, "job"), state, *error ? ": " : "", error);
-	if (!invocation->is_json)
+	if (!invocation->is_json && strcmp(status_text(job, "operation"), "scrub") == 0)
+		print_scrubbed(job);
+	else if (!invocation->is_json)
 		print_done(job);
-	return STATUS_OK;
+	return status_number(job, "bad_pages") > 0 ? STATUS_FAILED : STATUS_OK;
 }
 
 static enum status watch_job(struct invocation *invocation, json_int_t id)
@@ -167,6 +182,8 @@ enum status verb_operation(struct invocation *invocation)
 
 	if (json_object_get(options, "slow_cleanup"))
 		(void)json_object_set_new(params, "slow_cleanup", json_true());
+	if (json_object_get(options, "rate_bytes"))
+		(void)json_object_set(params, "rate_bytes", json_object_get(options, "rate_bytes"));
 	status = ask(invocation, method_of(invocation->verb->name), params, &result);
 	if (status != STATUS_OK)
 		return status;

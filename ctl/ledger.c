@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ctl/ledger.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl/keeper.h"
+#include "engine/engine.h"
+#include "engine/successor.h"
+#include "queue/base/assert.h"
+#include "queue/base/err.h"
+
+#define LEDGER_MAGIC	0x3172656764656c76u
+#define ENGINE_NAME	KEEPER_DAEMON_PREFIX "engine"
+#define FDS_MAX		(1 + VM_PARTS + REGIONS_MAX)
+#define PROCESS_FDS	2u /* before the userfaultfds: pidfd, channel (or the pidfd again) */
+#define PROCESS_FDS_MAX (PROCESS_FDS + SHARDS_MAX)
+
+static_assert(VM_PARTS <= ARRAY_SIZE(((struct ledger_found *)0)->parts), "all parts have a place");
+
+/* Which numbers are in use: any control thread. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool is_taken[VMS_MAX];
+
+static void vm_key(uint32_t number, char ret_name[KEEPER_NAME_BYTES])
+{
+	(void)snprintf(ret_name, KEEPER_NAME_BYTES, "vm-%u", number);
+}
+
+static void process_key(uint32_t number, uint32_t place, char ret_name[KEEPER_NAME_BYTES])
+{
+	(void)snprintf(ret_name, KEEPER_NAME_BYTES, "vm-%u-%u", number, place);
+}
+
+int ledger_keep_engine(struct keeper *keeper, const struct engine *engine)
+{
+	int fds[ENGINE_PARTS];
+
+	engine_parts(engine, fds);
+	return keeper_store(keeper, ENGINE_NAME, fds, ENGINE_PARTS);
+}
+
+bool ledger_find_engine(struct keeper *keeper, int *ret_fds)
+{
+	return keeper_find(keeper, ENGINE_NAME, ret_fds, ENGINE_PARTS) == ENGINE_PARTS;
+}
+
+static int take_number(void)
+{
+	int number = -ENOSPC;
+
+	(void)pthread_mutex_lock(&lock);
+	for (uint32_t i = 0; i < VMS_MAX && number < 0; i++)
+		if (!is_taken[i])
+			number = (int)i;
+	if (number >= 0)
+		is_taken[number] = true;
+	(void)pthread_mutex_unlock(&lock);
+	return number;
+}
+
+static void give_number(uint32_t number)
+{
+	(void)pthread_mutex_lock(&lock);
+	ASSERT(is_taken[number]);
+	is_taken[number] = false;
+	(void)pthread_mutex_unlock(&lock);
+}
+
+int ledger_take(struct keeper *keeper, struct ledger_entry *ret_entry)
+{
+	const int number = take_number();
+	struct ledger_entry entry = {.keeper = keeper, .number = (uint32_t)number};
+	int rc;
+
+	if (number < 0)
+		return number;
+	rc = shared_open("vmswap-ledger", sizeof(struct ledger_vm), &entry.memory);
+	if (rc < 0) {
+		give_number(entry.number);
+		return rc;
+	}
+	ledger_vm(&entry)->magic = LEDGER_MAGIC;
+	*ret_entry = entry;
+	return 0;
+}
+
+void ledger_give(struct ledger_entry *entry)
+{
+	char name[KEEPER_NAME_BYTES];
+
+	if (!entry->memory.memory)
+		return;
+	for (uint32_t place = 0; place < PROCESSES_MAX; place++)
+		if (ledger_vm(entry)->process[place].is_used)
+			ledger_drop_process(entry, place);
+	vm_key(entry->number, name);
+	keeper_forget(entry->keeper, name);
+	shared_close(&entry->memory);
+	give_number(entry->number);
+	*entry = (struct ledger_entry){0};
+}
+
+int ledger_keep_vm(struct ledger_entry *entry, const struct vm *vm, const int *memfds)
+{
+	const uint32_t count = ledger_vm(entry)->areas.count;
+	char name[KEEPER_NAME_BYTES];
+	int fds[FDS_MAX];
+
+	ASSERT(count <= REGIONS_MAX);
+	fds[0] = entry->memory.fd;
+	vm_parts(vm, fds + 1);
+	memcpy(fds + 1 + VM_PARTS, memfds, count * sizeof(*fds));
+	vm_key(entry->number, name);
+	return keeper_store(entry->keeper, name, fds, 1 + VM_PARTS + count);
+}
+
+int ledger_keep_process(struct ledger_entry *entry, const struct ledger_process *process, int pidfd,
+	const int *uffds, uint32_t uffd_count, int channel, uint32_t *ret_place)
+{
+	struct ledger_vm *vm = ledger_vm(entry);
+	char name[KEEPER_NAME_BYTES];
+	int fds[PROCESS_FDS_MAX] = {pidfd, channel >= 0 ? channel : pidfd};
+	uint32_t place = 0;
+	int rc;
+
+	ASSERT(uffd_count <= SHARDS_MAX);
+	while (place < PROCESSES_MAX && vm->process[place].is_used)
+		place++;
+	if (place == PROCESSES_MAX)
+		return -ENOSPC;
+	memcpy(fds + PROCESS_FDS, uffds, uffd_count * sizeof(*fds));
+	process_key(entry->number, place, name);
+	rc = keeper_store(entry->keeper, name, fds, PROCESS_FDS + uffd_count);
+	if (rc < 0)
+		return rc;
+	vm->process[place] = *process;
+	vm->process[place].has_channel = channel >= 0;
+	atomic_thread_fence(memory_order_release); /* read by a successor's ledger_find_vm() */
+	vm->process[place].is_used = true;
+	*ret_place = place;
+	return 0;
+}
+
+void ledger_drop_process(struct ledger_entry *entry, uint32_t place)
+{
+	char name[KEEPER_NAME_BYTES];
+
+	ASSERT(place < PROCESSES_MAX);
+	ledger_vm(entry)->process[place].is_used = false;
+	process_key(entry->number, place, name);
+	keeper_forget(entry->keeper, name);
+}
+
+int ledger_find_vm(struct keeper *keeper, uint32_t number, struct ledger_found *ret_found)
+{
+	char name[KEEPER_NAME_BYTES];
+	int fds[FDS_MAX];
+	struct ledger_found found = {.entry = {.keeper = keeper, .number = number}};
+	uint32_t count;
+	int rc;
+
+	ASSERT(number < VMS_MAX);
+	vm_key(number, name);
+	count = keeper_find(keeper, name, fds, FDS_MAX);
+	if (count == 0)
+		return -ENOENT;
+	rc = shared_adopt(fds[0], sizeof(struct ledger_vm), &found.entry.memory);
+	if (rc < 0)
+		return rc == -EINVAL ? -ESTALE : rc;
+	if (ledger_vm(&found.entry)->magic != LEDGER_MAGIC ||
+		count != 1 + VM_PARTS + ledger_vm(&found.entry)->areas.count) {
+		shared_close(&found.entry.memory);
+		return -ESTALE;
+	}
+	(void)pthread_mutex_lock(&lock);
+	is_taken[number] = true;
+	(void)pthread_mutex_unlock(&lock);
+	if (!ledger_vm(&found.entry)->is_attached) {
+		ledger_give(&found.entry);
+		return -ENOENT;
+	}
+	memcpy(found.parts, fds + 1, VM_PARTS * sizeof(*fds));
+	memcpy(found.memfds, fds + 1 + VM_PARTS, (count - 1 - VM_PARTS) * sizeof(*fds));
+	*ret_found = found;
+	return 0;
+}
+
+static int copy_fd(int fd)
+{
+	return errno_of(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+}
+
+int ledger_find_process(const struct ledger_entry *entry, uint32_t place, uint32_t uffd_count,
+	int *ret_pidfd, int *ret_channel, int *ret_uffds)
+{
+	const struct ledger_process *process = &ledger_vm(entry)->process[place];
+	char name[KEEPER_NAME_BYTES];
+	int fds[PROCESS_FDS_MAX];
+
+	ASSERT(process->is_used);
+	process_key(entry->number, place, name);
+	if (keeper_find(entry->keeper, name, fds, PROCESS_FDS_MAX) != PROCESS_FDS + uffd_count)
+		return -ESTALE;
+	*ret_pidfd = copy_fd(fds[0]);
+	*ret_channel = process->has_channel ? copy_fd(fds[1]) : -1;
+	for (uint32_t i = 0; i < uffd_count; i++)
+		ret_uffds[i] = copy_fd(fds[PROCESS_FDS + i]);
+	/* The table of descriptors is as large as the predecessor's: it had them all. */
+	return *ret_pidfd < 0 ? *ret_pidfd : 0;
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ledger: what a successor must know of the attached VMs, beyond the engine's tables. A page of
+ * shared memory a VM, changed in place by its worker, and kept by the supervisor with the
+ * descriptors: those of the VM under "vm-N", those of its process in place P under "vm-N-P".
+ *
+ * Each entry has one writer at a time: the VM's worker thread. ledger_take() and ledger_give() are
+ * for any control thread. Without a supervisor nothing is kept, and nothing fails.
+ */
+#ifndef VMSWAP_CTL_LEDGER_H
+#define VMSWAP_CTL_LEDGER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "ctl/area.h"
+#include "ctl/attach_options.h"
+#include "ctl/job.h"
+#include "io/shared.h"
+
+struct engine;
+struct keeper;
+struct vm;
+
+/* A process of a VM. */
+struct ledger_process {
+	bool is_used;
+	bool has_channel;
+	pid_t pid;
+	uint64_t start_time;
+	uid_t uid;
+	char comm[16];
+	uint64_t stopped_us;
+	uint64_t address[REGIONS_MAX];
+	uint32_t remote_count;
+	int remote[SHARDS_MAX];
+};
+
+/* In shared memory; part of the layout (engine/layout.h). */
+struct ledger_vm {
+	uint64_t magic;
+	bool is_attached; /* the attach was complete: what is not, is forgotten */
+	char name[VM_NAME_BYTES];
+	struct target_options options;
+	enum zap_way zap;
+	uint32_t dwell_ms;
+	bool trust_discard;
+	bool verify_clean;
+	struct area_list areas;
+	struct ledger_process process[PROCESSES_MAX];
+};
+
+struct ledger_entry {
+	struct keeper *keeper; /* NULL: nothing is kept */
+	uint32_t number;
+	struct shared memory;
+};
+
+/* The engine's parts, once it is started. 0 or -errno of keeper_store(). */
+int ledger_keep_engine(struct keeper *keeper, const struct engine *engine);
+/* False: no predecessor's engine is kept. ret_fds: lent, ENGINE_PARTS. */
+bool ledger_find_engine(struct keeper *keeper, int *ret_fds);
+
+/* A free number, blank. -ENOSPC, -errno. @keeper NULL: an entry that is in this process only. */
+int ledger_take(struct keeper *keeper, struct ledger_entry *ret_entry);
+/* The VM is gone, or was never attached: nothing is kept any more. A zeroed entry is fine. */
+void ledger_give(struct ledger_entry *entry);
+static inline struct ledger_vm *ledger_vm(const struct ledger_entry *entry)
+{
+	return entry->memory.memory;
+}
+
+/* The tables of @vm and the files of its @areas, one each. 0 or -errno. */
+int ledger_keep_vm(struct ledger_entry *entry, const struct vm *vm, const int *memfds);
+/*
+ * A process, before anything of it is registered: @process is copied to a free place. @channel: -1
+ * for none. 0 or -errno.
+ */
+int ledger_keep_process(struct ledger_entry *entry, const struct ledger_process *process, int pidfd,
+	const int *uffds, uint32_t uffd_count, int channel, uint32_t *ret_place);
+/* It has left. */
+void ledger_drop_process(struct ledger_entry *entry, uint32_t place);
+
+/* What a predecessor kept. */
+struct ledger_found {
+	struct ledger_entry entry;
+	int parts[8]; /* VM_PARTS, lent */
+	int memfds[REGIONS_MAX];
+};
+
+/*
+ * VM number @number, < VMS_MAX. -ENOENT: none; of one whose attach was not complete everything is
+ * let go of. -ESTALE: of another layout.
+ */
+int ledger_find_vm(struct keeper *keeper, uint32_t number, struct ledger_found *ret_found);
+/* The descriptors of its process in @place, ours to close: pidfd, channel or -1, userfaultfds. */
+int ledger_find_process(const struct ledger_entry *entry, uint32_t place, uint32_t uffd_count,
+	int *ret_pidfd, int *ret_channel, int *ret_uffds);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The process that outlives the worker: it starts vmswapd's worker, holds every descriptor that the
+ * worker stores here (keeper.h), and starts another one when it dies.
+ *
+ *            ┌────────────────────────────────────────────────────────────┐
+ *            ▼                                                            │ at once
+ *   start ──► starting ──READY──► serving ──dies──► fewer than 5 in 30 s? ┤
+ *                │                   │                                    │ no
+ *                │ dies, never       │ BYE, exit                          ▼
+ *                ▼ served            ▼                       SIGUSR1 ◄── waiting: all is held
+ *              its status          its status                            nothing is served
+ *
+ * SIGTERM and SIGINT are passed on to the worker. While there is none they end the supervisor if it
+ * holds nothing of a guest, otherwise it says what and stays: guests need it. SIGHUP is ignored.
+ *
+ * After the start nothing is allocated and nothing is parsed but one struct of fixed size; all is
+ * locked into memory.
+ */
+#ifndef VMSWAP_CTL_SUPERVISOR_SUPERVISOR_H
+#define VMSWAP_CTL_SUPERVISOR_SUPERVISOR_H
+
+struct config;
+
+/*
+ * Until the worker's orderly end; the process's exit status. @argv is the worker's too. @ready_fd:
+ * as that of the starter that waits for one byte, -1: nobody waits.
+ */
+int supervisor_run(const struct config *config, char **argv, int ready_fd);
+
+#endif

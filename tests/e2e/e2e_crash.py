@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""kill -9 of the worker costs a guest a pause and not one byte: at rest, in the middle of every
+operation, again and again; a QEMU guest and plain processes that verify all they wrote."""
+import os
+import random
+import signal
+import time
+
+import vmswap_e2e
+from vmswap_e2e import Vm, check, wait_until
+from vmswap_mapper import do, mapper
+from vmswap_rpc import Rpc, RpcError
+
+SEED = int(os.environ.get("VMSWAP_SEED", "1"))
+
+
+def reconnect(daemon):
+    """Another worker answers; the connections of the dead one are gone."""
+    old = daemon.pid
+
+    def look():
+        try:
+            rpc = Rpc(daemon.socket)
+            pid = rpc.call("daemon.status")["worker_pid"]
+        except (OSError, EOFError, RpcError):
+            return False
+        if pid == old:
+            rpc.close()
+            return False
+        daemon.rpc.close()
+        daemon.rpc = rpc
+        daemon.pid = pid
+        return True
+    wait_until(look, f"a worker follows {old}", 20)
+
+
+def kill_worker(daemon):
+    os.kill(daemon.pid, signal.SIGKILL)
+    begin = time.monotonic()
+    reconnect(daemon)
+    return (time.monotonic() - begin) * 1000
+
+
+def taken_over(daemon, name):
+    """The VM as the new worker shows it; it may be a moment from being listed."""
+    wait_until(lambda: any(vm["vm"] == name for vm in daemon.rpc.call("vm.list")["vms"]),
+               f"{name} is taken over", 10)
+    return Vm(daemon, name)
+
+
+def test_a_vm_at_rest_is_taken_over_in_each_state(rig):
+    daemon = rig.daemon("--swap-limit", "1G")
+    guest = rig.guest("--size", "256M", "--working-set", "5")
+    guest.goes_on()
+    vm = daemon.attach(guest.pid, name="guest")
+    # What was staged is resident in the successor: it has to be enabled again.
+    for operations, state in (((), "ready"), (("enable",), "pending"),
+                              (("enable", "swap_out"), "active"), (("disable",), "ready")):
+        for operation in operations:
+            vm.run(operation)
+        before = vm.metrics()["swap_pages"]
+
+        took_ms = kill_worker(daemon)
+        vm = taken_over(daemon, "guest")
+
+        check(vm.state == state, f"{vm.state} instead of {state}")
+        check(vm.metrics()["swap_pages"] <= before, "pages went out by themselves")
+        print(f"{state}: answers again after {took_ms:.0f} ms, {before} pages out before, "
+              f"{vm.metrics()['swap_pages']} now")
+        guest.goes_on()
+        if state == "active":
+            check(vm.metrics()["swap_pages"] > 0, "what was out still is")
+    guest.verify()
+    vm.run("enable")
+    vm.run("swap_out")
+    vm.detach()
+    wait_until(lambda: daemon.used_bytes() == 0, "no slot is in use")
+    check(not guest.open_userfaultfds(), "our userfaultfds are closed in the guest")
+    guest.finish()
+    daemon.stop()
+
+
+def step(vm, rng):
+    """Some operation is begun, or nothing; what is illegal now is."""
+    try:
+        vm.start(rng.choice(["enable", "enable", "trim", "swap_out", "swap_out", "disable"]))
+    except RpcError:
+        pass
+
+
+def survive(daemon, guest, name, kills, seed):
+    rng = random.Random(seed)
+    slowest = 0
+    for _ in range(kills):
+        vm = taken_over(daemon, name)
+        for _ in range(rng.randrange(1, 4)):
+            step(vm, rng)
+            time.sleep(rng.random() * 0.15)
+        # Not a crash loop: five deaths within 30 s are one.
+        daemon_rest(daemon)
+        slowest = max(slowest, kill_worker(daemon))
+        guest.check_good()
+    print(f"seed {seed}: {kills} kills, the slowest answered after {slowest:.0f} ms")
+    return taken_over(daemon, name)
+
+
+def daemon_rest(daemon):
+    """The supervisor gives up after five deaths in 30 s: no more than four here."""
+    now = time.monotonic()
+    deaths = daemon.__dict__.setdefault("deaths", [])
+    deaths[:] = [at for at in deaths if now - at < 31]
+    if len(deaths) >= 4:
+        time.sleep(31 - (now - deaths[0]))
+    deaths.append(time.monotonic())
+
+
+def test_kills_in_the_middle_of_operations_lose_nothing(rig):
+    daemon = rig.daemon("--swap-limit", "1G")
+    guest = rig.guest("--size", "256M", "--working-set", "20")
+    guest.goes_on()
+    daemon.attach(guest.pid, name="guest")
+
+    vm = survive(daemon, guest, "guest", 8, SEED)
+
+    guest.verify()
+    vm.run("disable")
+    guest.verify()
+    vm.detach()
+    wait_until(lambda: daemon.used_bytes() == 0, "no slot is in use")
+    guest.finish()
+    daemon.stop()
+
+
+def test_a_vm_of_two_processes_is_taken_over(rig):
+    daemon = rig.daemon("--swap-limit", "1G")
+    owner = mapper(rig, "owner", "own", 128)
+    other = mapper(rig, "other", "join", owner.pid)
+    vm = daemon.attach(owner.pid, other.pid, name="guest")
+    vm.run("enable")
+    vm.run("swap_out")
+    check(vm.metrics()["swap_pages"] > 0, f"{vm.metrics()}")
+
+    kill_worker(daemon)
+    vm = taken_over(daemon, "guest")
+
+    check(sorted(vm.status()["pids"]) == sorted([owner.pid, other.pid]), f"{vm.status()}")
+    do(other, "check 0")
+    do(owner, "write 1")
+    do(other, "check 1")
+    vm.run("enable")
+    vm.run("swap_out")
+    do(owner, "check 1")
+    vm.detach()
+    do(other, "check 1")
+    daemon.stop()
+
+
+def test_a_process_that_dies_in_the_gap_is_noticed(rig):
+    daemon = rig.daemon("--swap-limit", "1G")
+    guest = rig.guest("--size", "128M", "--working-set", "5")
+    guest.goes_on()
+    vm = daemon.attach(guest.pid, name="guest")
+    vm.run("enable")
+    vm.run("swap_out")
+
+    os.kill(daemon.pid, signal.SIGSTOP)
+    guest.signal(signal.SIGKILL)
+    guest.process.wait()
+    os.kill(daemon.pid, signal.SIGKILL)
+    reconnect(daemon)
+
+    wait_until(lambda: daemon.rpc.call("vm.list")["vms"] == [], "the VM is gone")
+    wait_until(lambda: daemon.used_bytes() == 0, "no slot is in use")
+    daemon.stop()
+
+
+def test_a_qemu_guest_survives_kills(rig):
+    daemon = rig.daemon("--swap-limit", "2G")
+    guest = rig.qemu()
+    daemon.attach(guest.pid, name="guest")
+
+    vm = survive(daemon, guest, "guest", 4, SEED + 1)
+
+    guest.goes_on()
+    guest.verify()
+    guest.check_no_complaint()
+    vm.detach()
+    guest.verify()
+    daemon.stop()
+
+
+if __name__ == "__main__":
+    vmswap_e2e.main(globals())
