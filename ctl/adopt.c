@@ -87,21 +87,23 @@ static int adopt_process(struct attachment *attachment, uint32_t place)
 {
 	const struct ledger_vm *kept = ledger_vm(&attachment->ledger);
 	struct member *member = &attachment->member[attachment->member_count];
-	int uffds[SHARDS_MAX];
+	struct ledger_fds fds;
 	struct process_spec spec = {
 		.pid = kept->process[place].pid,
 		.address = member->address,
-		.uffds = uffds,
+		.uffds = fds.uffds,
 	};
 	int rc;
 
 	describe(&kept->process[place], member);
 	member->place = place;
 	member->is_kept = true;
-	rc = ledger_find_process(&attachment->ledger, place, engine_shard_count(attachment->engine),
-		&member->target.pidfd, &member->channel, uffds);
+	rc = ledger_find_process(
+		&attachment->ledger, place, engine_shard_count(attachment->engine), &fds);
 	if (rc < 0)
 		return rc;
+	member->target.pidfd = fds.pidfd;
+	member->channel = fds.channel;
 	spec.pidfd = member->target.pidfd;
 	rc = vm_process_adopt(attachment->vm, &spec, &member->process);
 	if (rc < 0)

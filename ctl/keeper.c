@@ -128,10 +128,11 @@ static int fetch(struct keeper *keeper, uint32_t index)
 		struct handover_message request = {
 			.kind = HANDOVER_FETCH, .entry = index, .first = kept->count};
 		const int rc = ask(keeper, &request, NULL, 0, &answer);
-		const uint32_t total = answer.message.total;
 
 		if (rc < 0)
 			return rc;
+		const uint32_t total = answer.message.total;
+
 		if (!kept->fds) {
 			memcpy(kept->name, answer.message.name, sizeof(kept->name));
 			kept->fds = calloc(MAX(total, 1u), sizeof(*kept->fds));

@@ -117,27 +117,27 @@ int ledger_keep_vm(struct ledger_entry *entry, const struct vm *vm, const int *m
 	return keeper_store(entry->keeper, name, fds, 1 + VM_PARTS + count);
 }
 
-int ledger_keep_process(struct ledger_entry *entry, const struct ledger_process *process, int pidfd,
-	const int *uffds, uint32_t uffd_count, int channel, uint32_t *ret_place)
+int ledger_keep_process(struct ledger_entry *entry, const struct ledger_process *process,
+	const struct ledger_fds *fds, uint32_t *ret_place)
 {
 	struct ledger_vm *vm = ledger_vm(entry);
 	char name[KEEPER_NAME_BYTES];
-	int fds[PROCESS_FDS_MAX] = {pidfd, channel >= 0 ? channel : pidfd};
+	int sent[PROCESS_FDS_MAX] = {fds->pidfd, fds->channel >= 0 ? fds->channel : fds->pidfd};
 	uint32_t place = 0;
 	int rc;
 
-	ASSERT(uffd_count <= SHARDS_MAX);
+	ASSERT(fds->uffd_count <= SHARDS_MAX);
 	while (place < PROCESSES_MAX && vm->process[place].is_used)
 		place++;
 	if (place == PROCESSES_MAX)
 		return -ENOSPC;
-	memcpy(fds + PROCESS_FDS, uffds, uffd_count * sizeof(*fds));
+	memcpy(sent + PROCESS_FDS, fds->uffds, fds->uffd_count * sizeof(*sent));
 	process_key(entry->number, place, name);
-	rc = keeper_store(entry->keeper, name, fds, PROCESS_FDS + uffd_count);
+	rc = keeper_store(entry->keeper, name, sent, PROCESS_FDS + fds->uffd_count);
 	if (rc < 0)
 		return rc;
 	vm->process[place] = *process;
-	vm->process[place].has_channel = channel >= 0;
+	vm->process[place].has_channel = fds->channel >= 0;
 	atomic_thread_fence(memory_order_release); /* read by a successor's ledger_find_vm() */
 	vm->process[place].is_used = true;
 	*ret_place = place;
@@ -194,9 +194,10 @@ static int copy_fd(int fd)
 }
 
 int ledger_find_process(const struct ledger_entry *entry, uint32_t place, uint32_t uffd_count,
-	int *ret_pidfd, int *ret_channel, int *ret_uffds)
+	struct ledger_fds *ret_fds)
 {
 	const struct ledger_process *process = &ledger_vm(entry)->process[place];
+	struct ledger_fds found = {.channel = -1, .uffd_count = uffd_count};
 	char name[KEEPER_NAME_BYTES];
 	int fds[PROCESS_FDS_MAX];
 
@@ -204,10 +205,12 @@ int ledger_find_process(const struct ledger_entry *entry, uint32_t place, uint32
 	process_key(entry->number, place, name);
 	if (keeper_find(entry->keeper, name, fds, PROCESS_FDS_MAX) != PROCESS_FDS + uffd_count)
 		return -ESTALE;
-	*ret_pidfd = copy_fd(fds[0]);
-	*ret_channel = process->has_channel ? copy_fd(fds[1]) : -1;
+	found.pidfd = copy_fd(fds[0]);
+	if (process->has_channel)
+		found.channel = copy_fd(fds[1]);
 	for (uint32_t i = 0; i < uffd_count; i++)
-		ret_uffds[i] = copy_fd(fds[PROCESS_FDS + i]);
-	/* The table of descriptors is as large as the predecessor's: it had them all. */
-	return *ret_pidfd < 0 ? *ret_pidfd : 0;
+		found.uffds[i] = copy_fd(fds[PROCESS_FDS + i]);
+	*ret_fds = found;
+	/* The table of descriptors is as large as the predecessor's, which had them all. */
+	return found.pidfd < 0 ? found.pidfd : 0;
 }

@@ -74,12 +74,17 @@ static inline struct ledger_vm *ledger_vm(const struct ledger_entry *entry)
 
 /* The tables of @vm and the files of its @areas, one each. 0 or -errno. */
 int ledger_keep_vm(struct ledger_entry *entry, const struct vm *vm, const int *memfds);
-/*
- * A process, before anything of it is registered: @process is copied to a free place. @channel: -1
- * for none. 0 or -errno.
- */
-int ledger_keep_process(struct ledger_entry *entry, const struct ledger_process *process, int pidfd,
-	const int *uffds, uint32_t uffd_count, int channel, uint32_t *ret_place);
+/* Of a process. */
+struct ledger_fds {
+	int pidfd;
+	int channel; /* -1: none */
+	int uffds[SHARDS_MAX];
+	uint32_t uffd_count; /* one a shard */
+};
+
+/* A process, before anything of it is registered: copied to a free place. 0 or -errno. */
+int ledger_keep_process(struct ledger_entry *entry, const struct ledger_process *process,
+	const struct ledger_fds *fds, uint32_t *ret_place);
 /* It has left. */
 void ledger_drop_process(struct ledger_entry *entry, uint32_t place);
 
@@ -95,8 +100,8 @@ struct ledger_found {
  * let go of. -ESTALE: of another layout.
  */
 int ledger_find_vm(struct keeper *keeper, uint32_t number, struct ledger_found *ret_found);
-/* The descriptors of its process in @place, ours to close: pidfd, channel or -1, userfaultfds. */
+/* The descriptors of its process in @place, @uffd_count userfaultfds among them, ours to close. */
 int ledger_find_process(const struct ledger_entry *entry, uint32_t place, uint32_t uffd_count,
-	int *ret_pidfd, int *ret_channel, int *ret_uffds);
+	struct ledger_fds *ret_fds);
 
 #endif

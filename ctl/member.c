@@ -187,13 +187,18 @@ static int keep(struct member *member, const struct member_join *join, const int
 		.stopped_us = member->stopped_us,
 		.remote_count = member->remote_count,
 	};
+	struct ledger_fds kept = {
+		.pidfd = member->target.pidfd,
+		.channel = member->channel,
+		.uffd_count = join->shard_count,
+	};
 	int rc;
 
 	memcpy(process.comm, member->target.comm, sizeof(process.comm));
 	memcpy(process.address, member->address, sizeof(process.address));
 	memcpy(process.remote, member->remote, sizeof(process.remote));
-	rc = ledger_keep_process(join->ledger, &process, member->target.pidfd, fds,
-		join->shard_count, member->channel, &member->place);
+	memcpy(kept.uffds, fds, join->shard_count * sizeof(*fds));
+	rc = ledger_keep_process(join->ledger, &process, &kept, &member->place);
 	if (rc == 0) {
 		member->is_kept = true;
 		return 0;
@@ -214,7 +219,7 @@ void member_forget(struct member *member, struct ledger_entry *ledger)
 
 int member_join(struct member *member, const struct member_join *join, struct problem *problem)
 {
-	int fds[SHARDS_MAX];
+	int fds[SHARDS_MAX] = {0};
 	struct process_spec spec = {
 		.pid = member->target.pid,
 		.pidfd = member->target.pidfd,

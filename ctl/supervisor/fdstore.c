@@ -169,17 +169,18 @@ void fdstore_take(struct store *store)
 	const char *number = getenv("LISTEN_FDS");
 	const char *text = getenv("LISTEN_FDNAMES");
 	const long count = number && is_for_us() ? strtol(number, NULL, 10) : 0;
-	CLEANUP_FREE char *names = text ? strdup(text) : NULL;
-	CLEANUP_FREE struct taken *taken = NULL;
+	char *names = text ? strdup(text) : NULL;
+	struct taken *taken = NULL;
 
 	(void)unsetenv("LISTEN_PID");
 	(void)unsetenv("LISTEN_FDS");
 	(void)unsetenv("LISTEN_FDNAMES");
-	if (count <= 0 || count > (long)STORE_FDS_MAX)
-		return;
-	taken = calloc((size_t)count, sizeof(*taken));
-	if (!taken)
-		return;
-	read_names(names, taken, (uint32_t)count);
-	move(store, taken, (uint32_t)count);
+	if (count > 0 && count <= (long)STORE_FDS_MAX)
+		taken = calloc((size_t)count, sizeof(*taken));
+	if (taken) {
+		read_names(names, taken, (uint32_t)count);
+		move(store, taken, (uint32_t)count);
+	}
+	free(taken);
+	free(names);
 }

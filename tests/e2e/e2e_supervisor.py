@@ -269,10 +269,11 @@ def test_systemd_is_the_second_home(rig):
             break
         check(fields["FDSTORE"] == "1" and fields["FDPOLL"] == "0" and len(fds) == 1, text)
         kept[fields["FDNAME"]] = fds[0]
-    check(sorted(kept) == ["daemon.listener@0.2", "daemon.listener@1.2"], f"{kept}")
+    check(sorted(kept) == ["daemon.engine@0.3", "daemon.engine@1.3", "daemon.engine@2.3",
+                           "daemon.listener@0.2", "daemon.listener@1.2"], f"{kept}")
     systemd.close()
 
-    # What comes back in any order is the listener again: with the lock, so it can be no other way.
+    # What comes back in any order is the listener again, with the lock, and the store.
     daemon = rig.consoles[0]
     worker = status_of(daemon)["worker_pid"]
     os.kill(daemon.process.pid, signal.SIGKILL)
@@ -280,21 +281,22 @@ def test_systemd_is_the_second_home(rig):
     os.kill(worker, signal.SIGKILL)
     names = sorted(kept, reverse=True)
     script = ("import os,sys\n"
-              "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='2', LISTEN_FDNAMES="
+              "os.environ.update(LISTEN_PID=str(os.getpid()), "
+              f"LISTEN_FDS='{len(names)}', LISTEN_FDNAMES="
               f"'{':'.join(names)}')\n"
               "os.execv(sys.argv[1], sys.argv[1:])\n")
 
     def place():
-        os.dup2(high[0], 3)
-        os.dup2(high[1], 4)
+        for i, fd in enumerate(high):
+            os.dup2(fd, 3 + i)
 
     high = [os.dup(kept[name]) for name in names]
-    while min(high) < 5:
+    while min(high) < 3 + len(names):
         high = [os.dup(fd) for fd in high]
     again = rig.keep(Console("again", [
-        "python3", "-c", script, program("vmswapd"), "--foreground", "--socket", daemon.socket,
-        "--swap-dir", rig.folder], preexec_fn=place, close_fds=False))
-    again.expect(r"2 of them are ours")
+        "python3", "-c", script, program("vmswapd"), "--foreground", "--shards", "2",
+        "--socket", daemon.socket, "--swap-dir", rig.folder], preexec_fn=place, close_fds=False))
+    again.expect(f"{len(names)} of them are ours")
     status = wait_until(lambda: status_of(daemon), "it answers")
     check(status["supervisor_pid"] == again.pid, f"{status}")
 

@@ -40,7 +40,8 @@ class Measured(unittest.TestCase):
             bench("fault", "--only", "P1,P3", "--size", "64M", "--rounds", "2", "--json", cls.json,
                   "--html", cls.html),
             bench("disk-fault", "--only", "disk-fault-umap,disk-rate-umap,refill-umap", "--umap",
-                  UMAP, "--size", "64M", "--rounds", "1", "--json", cls.json, "--quiet"),
+                  UMAP, "--size", "64M", "--rounds", "1", "--json", cls.json, "--html", cls.html,
+                  "--quiet"),
         ]
         with open(cls.json, encoding="utf-8") as file:
             cls.results = json.load(file)
