@@ -270,7 +270,7 @@ ACTIONS = {
     "fill": Action(3, fill),
     "free": Action(3, free),
     "status": Action(3, status),
-    "crash": Action(14, crash, "can_recover"),
+    "crash": Action(14, crash, "has_worker"),
     "upgrade": Action(4, upgrade, "can_upgrade"),
     "recover": Action(4, recover, "can_recover"),
 }
