@@ -85,10 +85,11 @@ static int fetch(const struct supervisor *supervisor, const struct handover_mess
 	struct handover_message *answer, const int **ret_fds, uint32_t *ret_count)
 {
 	const struct store *store = &supervisor->store;
-	const struct store_entry *entry = &store->entries[request->entry];
+	const struct store_entry *entry;
 
 	if (request->entry >= store_count(store))
 		return -ENOENT;
+	entry = &store->entries[request->entry];
 	if (request->first >= entry->count)
 		return -EINVAL;
 	memcpy(answer->name, entry->name, sizeof(answer->name));
