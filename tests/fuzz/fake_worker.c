@@ -33,11 +33,12 @@ struct pending {
 static struct pending pending[PENDING_MAX];
 static uint32_t pending_count;
 
-int worker_new(struct engine *engine, struct cleaner *cleaner, struct cmdq *results,
-	struct worker **ret_worker)
+int worker_new(struct engine *engine, struct keeper *keeper, struct cleaner *cleaner,
+	struct cmdq *results, struct worker **ret_worker)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
 
+	(void)keeper;
 	(void)cleaner;
 	(void)results;
 	if (!worker)
@@ -69,6 +70,12 @@ void worker_poke(struct worker *worker)
 struct engine *worker_engine(struct worker *worker)
 {
 	return worker->engine;
+}
+
+struct keeper *worker_keeper(struct worker *worker)
+{
+	(void)worker;
+	return NULL;
 }
 
 struct cleaner *worker_cleaner(struct worker *worker)
@@ -156,6 +163,7 @@ static void run(struct worker *worker, struct job *job)
 	case COMMAND_COLLECT: worker->process_count--; return;
 	case COMMAND_TRIM:
 	case COMMAND_SWAP_OUT:
+	case COMMAND_SCRUB:
 	case COMMAND_RECORD_START:
 	case COMMAND_RECORD_STOP:
 	case COMMAND_COUNT: return;

@@ -68,7 +68,7 @@ static void start(void)
 	fake_worker_warm(engine);
 	given = eventfd(0, EFD_CLOEXEC);
 	ASSERT(given >= 0);
-	rc = manager_open(&config, engine, &manager);
+	rc = manager_open(&config, engine, NULL, &manager);
 	ASSERT(rc == 0);
 	/* The manager keeps them for itself; here they are to end the fuzzer. */
 	(void)sigemptyset(&signals);
