@@ -79,19 +79,21 @@ static void report_cut(struct shard *shard, struct task *task, uint32_t i)
 			  });
 }
 
-/* False when the page is gone from the file. */
-static bool look(struct shard *shard, struct task *task, uint32_t i, bool *ret_is_zero)
+/* The digest, where it is wanted and the page not zero, is the task's. False when the page is gone
+ * from the file. */
+static bool look(
+	struct shard *shard, struct task *task, uint32_t i, bool wants_digest, bool *ret_is_zero)
 {
 	const uint64_t page = task->first_page + i;
 	const uint8_t *content = vm_watch(task->vm, page);
 	const bool is_zero = content_is_zero(content);
-	const uint64_t digest = is_zero ? 0 : content_digest(&shard->engine->secret, content);
 
+	if (wants_digest && !is_zero)
+		task->digest[i] = content_digest(&shard->engine->secret, content);
 	if (vm_is_cut(task->vm, page)) {
 		report_cut(shard, task, i);
 		return false;
 	}
-	task->digest[i] = digest;
 	*ret_is_zero = is_zero;
 	return true;
 }
@@ -102,6 +104,8 @@ static enum verdict classify(struct shard *shard, struct task *task, uint32_t i)
 	struct vm *vm = task->vm;
 	const uint64_t page = task->first_page + i;
 	const page_word word = page_load(&vm->table, page);
+	/* A trim drops, besides zeros, only what a slot holds: the digest of the rest is no use. */
+	const bool wants_digest = page_has_slot(word) || task->command->op != CHUNK_TRIM;
 	bool is_zero;
 
 	if (page_state_of(word) != PAGE_STAGED)
@@ -111,11 +115,11 @@ static enum verdict classify(struct shard *shard, struct task *task, uint32_t i)
 		atomic_load_explicit(&vm->has_marks, memory_order_relaxed))
 		return VERDICT_CLEAN;
 	task->has_read_alias = true;
-	if (!look(shard, task, i, &is_zero))
+	if (!look(shard, task, i, wants_digest, &is_zero))
 		return VERDICT_KEEP;
 	if (is_zero)
 		return VERDICT_ZERO;
-	if (!page_has_slot(word) && task->command->op == CHUNK_TRIM)
+	if (!wants_digest)
 		return VERDICT_KEEP;
 	if (page_has_slot(word)) {
 		if (task->digest[i] == page_digest(&vm->table, page)) {
