@@ -333,11 +333,26 @@ static void read_failed(struct shard *shard, struct fill *fill, int error)
 	lose_page(shard, fill, error);
 }
 
+bool fill_open_page(const struct shard *shard, const struct fill *fill, uint32_t i)
+{
+	struct cipher *cipher = fill->vm->shard[shard->id].cipher;
+	uint8_t *content = fill->buffer + i * PAGE_BYTES;
+	const struct cipher_place place = {
+		.page = fill->first_page + i,
+		.slot = fill->first_slot + i,
+		.digest = page_digest(&fill->vm->table, fill->first_page + i),
+	};
+
+	ASSERT(i < fill->count);
+	if (cipher)
+		cipher_decrypt_page(cipher, &place, content);
+	return content_digest(&shard->engine->secret, content) == place.digest;
+}
+
 static bool content_is_right(const struct shard *shard, const struct fill *fill)
 {
 	for (uint32_t i = 0; i < fill->count; i++)
-		if (content_digest(&shard->engine->secret, fill->buffer + i * PAGE_BYTES) !=
-			page_digest(&fill->vm->table, fill->first_page + i))
+		if (!fill_open_page(shard, fill, i))
 			return false;
 	return true;
 }
@@ -345,22 +360,11 @@ static bool content_is_right(const struct shard *shard, const struct fill *fill)
 /* Decrypts and checks up to @pages. */
 static void open_step(struct shard *shard, struct fill *fill, uint32_t pages)
 {
-	struct cipher *cipher = shard_of_vm(shard, fill->vm)->cipher;
 	const uint32_t end = fill->opened + MIN(pages, fill->count - fill->opened);
 	bool is_right = true;
 
-	for (; fill->opened < end && is_right; fill->opened++) {
-		uint8_t *content = fill->buffer + fill->opened * PAGE_BYTES;
-		const uint64_t page = fill->first_page + fill->opened;
-		const struct cipher_place place = {
-			.page = page,
-			.slot = fill->first_slot + fill->opened,
-			.digest = page_digest(&fill->vm->table, page),
-		};
-
-		cipher_decrypt_page(cipher, &place, content);
-		is_right = content_digest(&shard->engine->secret, content) == place.digest;
-	}
+	for (; fill->opened < end && is_right; fill->opened++)
+		is_right = fill_open_page(shard, fill, fill->opened);
 	if (is_right && fill->opened < fill->count)
 		return;
 	shard->fills.opening--;

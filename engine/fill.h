@@ -110,6 +110,11 @@ static inline bool fill_is_read(const struct fill *fill)
 {
 	return fill->phase == FILL_READ;
 }
+/*
+ * Page @i of what was read, decrypted now where the VM is encrypted: whether it is what the page's
+ * digest says. Once a page and read. Owner thread.
+ */
+bool fill_open_page(const struct shard *shard, const struct fill *fill, uint32_t i);
 void fill_end_scrub(struct shard *shard, struct fill *fill);
 /* The read of fill @index ended with @result. Owner thread. */
 void fill_read_done(struct shard *shard, uint32_t index, int32_t result);

@@ -11,7 +11,6 @@
  */
 #include <errno.h>
 
-#include "engine/cipher.h"
 #include "engine/command.h"
 #include "engine/engine_priv.h"
 #include "engine/fill.h"
@@ -134,21 +133,6 @@ static void found_wrong(struct shard *shard, struct task *task, uint32_t i, int 
 	judge(shard, task, i, error);
 }
 
-static bool content_is_right(struct shard *shard, const struct fill *fill, uint32_t i)
-{
-	struct cipher *cipher = shard_of_vm(shard, fill->vm)->cipher;
-	uint8_t *content = fill->buffer + i * PAGE_BYTES;
-	const struct cipher_place place = {
-		.page = fill->first_page + i,
-		.slot = fill->first_slot + i,
-		.digest = page_digest(&fill->vm->table, fill->first_page + i),
-	};
-
-	if (cipher)
-		cipher_decrypt_page(cipher, &place, content);
-	return content_digest(&shard->engine->secret, content) == place.digest;
-}
-
 /* A step of what was read; the buffer is free after the last one. */
 static void check_step(struct shard *shard, struct task *task)
 {
@@ -166,7 +150,7 @@ static void check_step(struct shard *shard, struct task *task)
 			continue;
 		if (fill->error)
 			found_wrong(shard, task, i, fill->error);
-		else if (!content_is_right(shard, fill, fill->opened))
+		else if (!fill_open_page(shard, fill, fill->opened))
 			found_wrong(shard, task, i, -EBADMSG);
 	}
 	if (fill->opened < fill->count)
