@@ -37,19 +37,27 @@ static void set_registered(struct vm *vm, bool is_registered)
 	atomic_store_explicit(&vm->is_registered, is_registered, memory_order_release);
 }
 
-static void unregister_up_to(const struct vm *vm, const struct vm_process *process, uint32_t end)
+/*
+ * @call on every range of the process up to chunk @end. It fails where the process is dead or has
+ * unmapped the range: then there is nothing to do.
+ */
+static void each_range(const struct vm *vm, const struct vm_process *process, uint32_t end,
+	int (*call)(int uffd, uint64_t address, uint64_t size_bytes))
 {
 	for (uint32_t chunk = 0; chunk < end;) {
 		const struct piece piece = piece_at(vm, chunk);
 		const uint64_t address = piece_address(vm, process, chunk);
 
-		/* Fails where the process is dead or has unmapped it: then there is nothing to
-		 * undo. */
 		if (address != 0)
-			(void)uffd_unregister(process->uffd[piece.shard], address,
+			(void)call(process->uffd[piece.shard], address,
 				piece_bytes(vm, chunk, piece.chunk_count));
 		chunk += piece.chunk_count;
 	}
+}
+
+static void unregister_up_to(const struct vm *vm, const struct vm_process *process, uint32_t end)
+{
+	each_range(vm, process, end, uffd_unregister);
 }
 
 /* All pieces or none. */
@@ -206,42 +214,41 @@ static void decide_marks(struct vm *vm)
 }
 
 /*
- * A process that is served; @is_adopted: its descriptors had their handshake. On error they are
- * closed.
+ * A process in a free place, served but not counted yet; @is_adopted: its descriptors had their
+ * handshake. On error they are closed.
  */
 static int open_and_serve(
-	struct vm *vm, uint32_t index, const struct process_spec *spec, bool is_adopted)
-{
-	struct vm_process *process = &vm->process[index];
-	int error = process_open(vm, spec, process);
-
-	if (!error && !is_adopted)
-		error = handshake(vm, process);
-	if (!error)
-		error = serve(vm, index);
-	if (error)
-		process_close(vm, process);
-	return error;
-}
-
-static int refuse_process(const struct vm *vm, const struct process_spec *spec)
-{
-	for (uint32_t i = 0; i < vm->shard_count; i++)
-		close_fd(spec->uffds[i]);
-	return -ENOSPC;
-}
-
-int vm_process_add(struct vm *vm, const struct process_spec *spec, uint32_t *ret_process)
+	struct vm *vm, const struct process_spec *spec, bool is_adopted, uint32_t *ret_index)
 {
 	const uint32_t index = find_free(vm);
 	int error;
 
-	if (index == PROCESSES_MAX)
-		return refuse_process(vm, spec);
-	error = open_and_serve(vm, index, spec, false);
+	if (index == PROCESSES_MAX) {
+		for (uint32_t i = 0; i < vm->shard_count; i++)
+			close_fd(spec->uffds[i]);
+		return -ENOSPC;
+	}
+	error = process_open(vm, spec, &vm->process[index]);
+	if (!error && !is_adopted)
+		error = handshake(vm, &vm->process[index]);
+	if (!error)
+		error = serve(vm, index);
+	if (error) {
+		process_close(vm, &vm->process[index]);
+		return error;
+	}
+	decide_marks(vm);
+	*ret_index = index;
+	return 0;
+}
+
+int vm_process_add(struct vm *vm, const struct process_spec *spec, uint32_t *ret_process)
+{
+	uint32_t index;
+	int error = open_and_serve(vm, spec, false, &index);
+
 	if (error)
 		return error;
-	decide_marks(vm);
 	atomic_fetch_and(&vm->moved_processes, ~(1u << index));
 	error = probe_or_register(vm, &vm->process[index]);
 	if (error) {
@@ -256,32 +263,11 @@ int vm_process_add(struct vm *vm, const struct process_spec *spec, uint32_t *ret
 
 int vm_process_adopt(struct vm *vm, const struct process_spec *spec, uint32_t *ret_process)
 {
-	const uint32_t index = find_free(vm);
-	int error;
+	const int error = open_and_serve(vm, spec, true, ret_process);
 
-	if (index == PROCESSES_MAX)
-		return refuse_process(vm, spec);
-	error = open_and_serve(vm, index, spec, true);
-	if (error)
-		return error;
-	decide_marks(vm);
-	vm->process_count++;
-	*ret_process = index;
-	return 0;
-}
-
-/* Whoever waits faults again: messages that the predecessor had read are not there any more. */
-static void wake_process(const struct vm *vm, const struct vm_process *process)
-{
-	for (uint32_t chunk = 0; chunk < vm->chunk_count;) {
-		const struct piece piece = piece_at(vm, chunk);
-		const uint64_t address = piece_address(vm, process, chunk);
-
-		if (address != 0)
-			(void)uffd_wake(process->uffd[piece.shard], address,
-				piece_bytes(vm, chunk, piece.chunk_count));
-		chunk += piece.chunk_count;
-	}
+	if (!error)
+		vm->process_count++;
+	return error;
 }
 
 void vm_process_remove(struct vm *vm, uint32_t index)
@@ -339,9 +325,10 @@ int vm_resume(struct vm *vm)
 		return 0;
 	}
 	error = vm_register(vm);
+	/* Whoever waits faults again: what the predecessor had read is not there any more. */
 	for (uint32_t i = 0; i < PROCESSES_MAX; i++)
 		if (vm->process[i].is_used)
-			wake_process(vm, &vm->process[i]);
+			each_range(vm, &vm->process[i], vm->chunk_count, uffd_wake);
 	return error;
 }
 
