@@ -111,9 +111,6 @@ static int heal_page(struct vm *vm, uint64_t page)
 
 	switch (page_state_of(word)) {
 	case PAGE_RESIDENT:
-		if (page_has_slot(word))
-			move(vm, page, page_plain(PAGE_RESIDENT));
-		break;
 	case PAGE_STAGED:
 	case PAGE_WRITING: move(vm, page, page_plain(PAGE_RESIDENT)); break;
 	case PAGE_PUNCHING: heal_punching(vm, page, word); break;
@@ -129,13 +126,13 @@ static int heal_page(struct vm *vm, uint64_t page)
 static int heal_chunk(struct vm *vm, uint32_t chunk, void *context)
 {
 	const uint64_t first = (uint64_t)chunk * CHUNK_PAGES;
+	const uint32_t pages = vm_chunk_pages(vm, chunk);
 	int error = 0;
 
 	(void)context;
-	if (!page_table_recount(
-		    &vm->table, &vm->stats[vm_owner(vm, chunk)], first, vm_chunk_pages(vm, chunk)))
+	if (!page_table_recount(&vm->table, &vm->stats[vm_owner(vm, chunk)], first, pages))
 		return -EBADMSG;
-	for (uint32_t i = 0; !error && i < vm_chunk_pages(vm, chunk); i++)
+	for (uint32_t i = 0; !error && i < pages; i++)
 		error = heal_page(vm, first + i);
 	return error;
 }

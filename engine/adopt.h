@@ -8,8 +8,7 @@
 struct engine;
 struct vm;
 
-/* Ends every move of @vm that was half done. -ENOMEM, or -EBADMSG: the table holds what no engine
- * stored. */
+/* Ends every move of @vm that was half done. -EBADMSG: the table holds what no engine stored. */
 int adopt_reconcile(struct vm *vm);
 /*
  * Finds the slots in use that no page of @vms, which are all, has: engine->limbo. -EBADMSG: two

@@ -84,7 +84,7 @@ struct vm {
 	struct stats_block *stats; /* one a shard */
 	struct vm_shard *shard;	   /* one a shard */
 	struct page_table table;   /* words: owner shards only */
-	struct shared key_memory;  /* of the ciphers; zeroed when not encrypted */
+	struct shared key_memory;  /* of the ciphers; there is one without them, too */
 	struct shared header;	   /* struct vm_header, for a successor */
 
 	/* the VM's control thread only */
