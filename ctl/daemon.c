@@ -192,6 +192,8 @@ int daemon_run(const struct config *config, int supervisor_fd)
 		rc = confine(confine_worker);
 	if (rc == 0)
 		rc = adopt_all(manager, &adopted);
+	/* Whoever needed one has a descriptor of its own. */
+	keeper_release(keeper);
 	/* What is kept must stay as it is: nothing is unregistered on the way out. */
 	if (rc < 0 && adopted.count > 0)
 		_exit(EXIT_FAILURE);

@@ -311,17 +311,14 @@ uint32_t keeper_find(struct keeper *keeper, const char *name, int *ret_fds, uint
 	return count;
 }
 
-bool keeper_has_predecessor(struct keeper *keeper)
+void keeper_release(struct keeper *keeper)
 {
-	bool is_there = false;
-
 	if (!keeper)
-		return false;
+		return;
 	(void)pthread_mutex_lock(&keeper->lock);
 	for (uint32_t i = 0; i < keeper->kept_count; i++)
-		is_there = is_there || keeper->kept[i].count > 0;
+		drop(&keeper->kept[i]);
 	(void)pthread_mutex_unlock(&keeper->lock);
-	return is_there;
 }
 
 static int tell_locked(struct keeper *keeper, enum handover_kind kind, const int *fd)

@@ -52,11 +52,12 @@ int keeper_store(struct keeper *keeper, const char *name, const int *fds, uint32
 void keeper_forget(struct keeper *keeper, const char *name);
 /*
  * What a predecessor stored under @name: the first @max of its descriptors, lent until
- * keeper_forget(), keeper_store() of that name or keeper_close(). How many there are; 0: none.
+ * keeper_forget(), keeper_store() of that name, keeper_release() or keeper_close(). How many there
+ * are; 0: none.
  */
 uint32_t keeper_find(struct keeper *keeper, const char *name, int *ret_fds, uint32_t max);
-/* Something is there that a predecessor stored. */
-bool keeper_has_predecessor(struct keeper *keeper);
+/* The takeover is done: everything that keeper_find() lent is closed; the supervisor has its own. */
+void keeper_release(struct keeper *keeper);
 
 /* The worker serves: whoever started the daemon is told. */
 int keeper_ready(struct keeper *keeper);

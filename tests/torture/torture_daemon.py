@@ -18,9 +18,6 @@ RESTART_S = 20
 # The supervisor gives up after five deaths in 30 s (ctl/supervisor).
 DEATHS_MAX = 4
 DEATHS_S = 32
-# A successor has two of each that it was handed: lock, listener, store, its slots, the engine. The
-# number is the same after any number of deaths.
-HANDED_OVER_MAX = 5
 
 
 class Lost(Exception):
@@ -49,7 +46,6 @@ class TortureDaemon(vmswap_e2e.Daemon):
         self.can_recover = self.has_worker and does_help_say("vmswapd", "--recover")
         self.can_upgrade = self.has_worker and does_help_say("vmswapctl", "upgrade")
         self.deaths = []
-        self.first_worker = self.worker_pid()
         self.idle_threads = self.threads_count()
         self.idle_fds = self.open_fds()
 
@@ -169,8 +165,6 @@ class TortureDaemon(vmswap_e2e.Daemon):
 
     def check_idle(self):
         """Nothing is attached, and nothing of what was is left: slot, descriptor, thread."""
-        if self.worker_pid() != self.first_worker:
-            self.idle_fds += ["handed over"] * HANDED_OVER_MAX
         super().check_idle()
         wait_until(lambda: self.threads_count() <= self.idle_threads,
                    lambda: f"{self.threads_count()} threads, {self.idle_threads} at first", 10)

@@ -79,18 +79,20 @@ Test(keeper, a_successor_finds_what_was_stored)
 	int pipes[2];
 	int found[2] = {-1, -1};
 
-	cr_expect(!keeper_has_predecessor(keeper));
+	cr_expect_eq(keeper_find(keeper, "vm.a", found, 2), 0);
 	cr_assert_eq(pipe(pipes), 0);
 	cr_assert_eq(keeper_store(keeper, "vm.a", pipes, 2), 0);
 	keeper_close(keeper);
 	end();
 	keeper = open_keeper();
 
-	cr_expect(keeper_has_predecessor(keeper));
 	cr_assert_eq(keeper_find(keeper, "vm.a", found, 2), 2);
 	cr_expect_eq(inode(found[0]), inode(pipes[0]));
 	cr_expect_eq(write(found[1], "x", 1), 1);
 	cr_expect_eq(keeper_find(keeper, "vm.b", found, 2), 0);
+	keeper_release(keeper);
+	cr_expect_eq(keeper_find(keeper, "vm.a", &(int){0}, 1), 0);
+	cr_expect_eq(fcntl(found[0], F_GETFD), -1);
 	keeper_close(keeper);
 	end();
 }
@@ -188,7 +190,7 @@ Test(keeper, without_a_supervisor_nothing_happens)
 	cr_expect_null(keeper);
 	cr_expect_eq(keeper_store(keeper, "a", &(int){0}, 1), 0);
 	cr_expect_eq(keeper_find(keeper, "a", &fd, 1), 0);
-	cr_expect(!keeper_has_predecessor(keeper));
+	keeper_release(keeper);
 	keeper_forget(keeper, "a");
 	cr_expect_eq(keeper_ready(keeper), 0);
 	keeper_bye(keeper);
