@@ -21,8 +21,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 
 #include "ctl/inject_thread.h"
 #include "ctl/injector.h"
@@ -34,8 +32,6 @@
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
 
-/* Since Linux 5.18; takes mlocked ranges too. */
-#define MADVISE_DONTNEED_LOCKED 24
 /* A session that has not answered by then hangs in the kernel itself (an exec of the target that
  * does not end, text on a dead disk). */
 #define ANSWER_GRACE_MS 5000u
@@ -305,22 +301,8 @@ void inject_close(struct injection *injection, const int *remote, uint32_t count
 	(void)ask_plain(injection, &request);
 }
 
-int inject_zap(struct injection *injection, uint64_t address, uint64_t size_bytes)
-{
-	uint64_t argument[6] = {address, size_bytes, MADVISE_DONTNEED_LOCKED};
-	long result;
-
-	ASSERT(address % PAGE_BYTES == 0);
-	ASSERT(size_bytes > 0 && size_bytes % PAGE_BYTES == 0);
-	result = inject_call(injection, SYS_madvise, argument);
-	if (result != -EINVAL)
-		return (int)result;
-	argument[2] = MADV_DONTNEED;
-	return (int)inject_call(injection, SYS_madvise, argument);
-}
-
-int inject_zap_once(pid_t pid, uint64_t address, uint64_t size_bytes,
-	struct inject_zapped *ret_zapped, struct problem *problem)
+int inject_zap(pid_t pid, uint64_t address, uint64_t size_bytes, struct inject_zapped *ret_zapped,
+	struct problem *problem)
 {
 	struct injector_request first = {.operation = INJECTOR_ZAP,
 		.pid = pid,

@@ -47,17 +47,18 @@ int inject_uffds(struct injection *injection, uint32_t count, int *ret_fds, int 
 	struct problem *problem);
 /* Closes descriptors in the target. */
 void inject_close(struct injection *injection, const int *remote, uint32_t count);
-/* madvise(DONTNEED_LOCKED, DONTNEED before 5.18) on [address, address + size). 0 or -errno. */
-int inject_zap(struct injection *injection, uint64_t address, uint64_t size_bytes);
 
 struct inject_zapped {
-	int result; /* as inject_zap() */
+	int result; /* of the madvise: 0 or -errno */
 	uint64_t stopped_us;
 };
 
-/* Begin, zap and end in one request: how long the target stands depends on nothing but itself. 0
- * when it was tried, else as inject_begin(). */
-int inject_zap_once(pid_t pid, uint64_t address, uint64_t size_bytes,
-	struct inject_zapped *ret_zapped, struct problem *problem);
+/*
+ * madvise(DONTNEED_LOCKED, DONTNEED before 5.18) on [address, address + size). Begin, zap and end
+ * are one request: how long the target stands depends on nothing but itself. 0 when it was tried,
+ * else as inject_begin().
+ */
+int inject_zap(pid_t pid, uint64_t address, uint64_t size_bytes, struct inject_zapped *ret_zapped,
+	struct problem *problem);
 
 #endif

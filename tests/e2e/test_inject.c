@@ -380,11 +380,11 @@ static void check_zap(attach_body *body)
 	attach_await_syscall(target.pid, SYS_read);
 	uint64_t before = attach_present(target.pid, shared->address, GUEST_BYTES);
 
-	struct injection *injection = attach_begin(target.pid);
-	int error = inject_zap(injection, shared->address, GUEST_BYTES);
-	(void)inject_end(injection);
+	struct inject_zapped zapped;
+	int error = inject_zap(target.pid, shared->address, GUEST_BYTES, &zapped, NULL);
 
 	CHECK(error == 0);
+	CHECK(zapped.result == 0);
 	CHECK(before == GUEST_BYTES / PAGE_BYTES);
 	CHECK(attach_present(target.pid, shared->address, GUEST_BYTES) == 0);
 	CHECK(write(shared->descriptors[1], "x", 1) == 1);
@@ -411,11 +411,13 @@ static void an_error_of_a_call_is_its_result(void)
 
 	struct injection *injection = attach_begin(target.pid);
 	long result = inject_call(injection, SYS_close, bad_descriptor);
-	int zapped = inject_zap(injection, PAGE_BYTES, PAGE_BYTES);
 	(void)inject_end(injection);
+	struct inject_zapped zapped;
+	int error = inject_zap(target.pid, PAGE_BYTES, PAGE_BYTES, &zapped, NULL);
 
 	CHECK(result == -EBADF);
-	CHECK(zapped == -ENOMEM);
+	CHECK(error == 0);
+	CHECK(zapped.result == -ENOMEM);
 	attach_stop(&target);
 }
 

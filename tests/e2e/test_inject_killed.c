@@ -196,8 +196,7 @@ static void inject_a_zap(const struct attach_target *target)
 {
 	struct inject_zapped zapped;
 
-	expect(inject_zap_once(target->pid, target->shared->address, GUEST_BYTES, &zapped, NULL) ==
-		0);
+	expect(inject_zap(target->pid, target->shared->address, GUEST_BYTES, &zapped, NULL) == 0);
 	expect(zapped.result == 0);
 }
 
