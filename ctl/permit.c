@@ -211,10 +211,13 @@ static int refuse_caller(
 		(unsigned int)caller->uid, pid, why);
 }
 
-int permit_check_caller(const struct peer *caller, pid_t pid, struct problem *problem)
+/* @why says what speaks against it, or NULL. A caller that may trace everything is not looked at. */
+static int check_as(const struct peer *caller, pid_t pid,
+	const char *(*why)(const struct peer *, const struct procfs_status *, pid_t),
+	struct problem *problem)
 {
 	struct procfs_status status;
-	const char *why;
+	const char *refusal;
 	int error;
 
 	ASSERT(pid > 0);
@@ -223,24 +226,25 @@ int permit_check_caller(const struct peer *caller, pid_t pid, struct problem *pr
 	error = procfs_status(pid, 0, &status);
 	if (error)
 		return problem_set(problem, error, "process-gone", "process %d has ended", pid);
-	why = caller_refusal(caller, &status, pid);
-	return why ? refuse_caller(caller, pid, why, problem) : 0;
+	refusal = why(caller, &status, pid);
+	return refusal ? refuse_caller(caller, pid, refusal, problem) : 0;
+}
+
+int permit_check_caller(const struct peer *caller, pid_t pid, struct problem *problem)
+{
+	return check_as(caller, pid, caller_refusal, problem);
+}
+
+static const char *own_refusal(
+	const struct peer *caller, const struct procfs_status *status, pid_t pid)
+{
+	(void)pid;
+	return is_of(caller, status) ? NULL : "it has other credentials than at its connect";
 }
 
 int permit_check_own(const struct peer *caller, pid_t pid, struct problem *problem)
 {
-	struct procfs_status status;
-	int error;
-
-	ASSERT(pid > 0);
-	if (may_trace_all(caller))
-		return 0;
-	error = procfs_status(pid, 0, &status);
-	if (error)
-		return problem_set(problem, error, "process-gone", "process %d has ended", pid);
-	if (is_of(caller, &status))
-		return 0;
-	return refuse_caller(caller, pid, "it has other credentials than at its connect", problem);
+	return check_as(caller, pid, own_refusal, problem);
 }
 
 int permit_explain(pid_t pid, pid_t tid, struct problem *problem)
