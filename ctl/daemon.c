@@ -44,7 +44,7 @@ static int make_swap_dir(const struct config *config)
 	return mkdir(CONFIG_SWAP_DIR, 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-/* Its parts are kept, and so are VMs perhaps: taken over when there is a predecessor. */
+/* So that a successor finds its parts. */
 static int keep_engine(struct keeper *keeper, const struct engine *engine)
 {
 	const int rc = ledger_keep_engine(keeper, engine);
@@ -54,6 +54,7 @@ static int keep_engine(struct keeper *keeper, const struct engine *engine)
 	return rc;
 }
 
+/* A new one, or a predecessor's with its VMs, whose faults are served when this returns. */
 static int start_engine(const struct config *config, struct keeper *keeper,
 	struct engine **ret_engine, struct adopted *ret_adopted)
 {
@@ -69,7 +70,6 @@ static int start_engine(const struct config *config, struct keeper *keeper,
 	int rc = make_swap_dir(config);
 
 	engine.parts = is_successor ? parts : NULL;
-
 	if (rc == 0)
 		rc = engine_start(&engine, ret_engine);
 	if (rc == -EOPNOTSUPP)
@@ -79,13 +79,12 @@ static int start_engine(const struct config *config, struct keeper *keeper,
 		log_error("%s is in use, by another daemon or a mount", config->store.path);
 	else if (rc < 0)
 		log_error("cannot start with swap store %s: %s", config->store.path, strerror(-rc));
-	if (rc == 0 && !is_successor)
-		rc = keep_engine(keeper, *ret_engine);
-	if (rc == 0 && is_successor)
-		rc = adopt_open(keeper, *ret_engine, ret_adopted);
-	if (rc == 0 && is_successor)
-		rc = adopt_resume(*ret_engine, ret_adopted);
-	return rc;
+	if (rc < 0)
+		return rc;
+	if (!is_successor)
+		return keep_engine(keeper, *ret_engine);
+	rc = adopt_open(keeper, *ret_engine, ret_adopted);
+	return rc < 0 ? rc : adopt_resume(*ret_engine, ret_adopted);
 }
 
 static void warn_of_slow_io(int refusal)
