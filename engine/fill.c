@@ -349,14 +349,6 @@ bool fill_open_page(const struct shard *shard, const struct fill *fill, uint32_t
 	return content_digest(&shard->engine->secret, content) == place.digest;
 }
 
-static bool content_is_right(const struct shard *shard, const struct fill *fill)
-{
-	for (uint32_t i = 0; i < fill->count; i++)
-		if (!fill_open_page(shard, fill, i))
-			return false;
-	return true;
-}
-
 /* Decrypts and checks up to @pages. */
 static void open_step(struct shard *shard, struct fill *fill, uint32_t pages)
 {
@@ -386,7 +378,7 @@ static void begin_opening(struct shard *shard, struct fill *fill)
 		open_step(shard, fill, UINT32_MAX);
 }
 
-/* A step of the fills of @kind that are to be decrypted, @pages in all. */
+/* A step of the fills of @kind that are to be opened, @pages in all. */
 static bool open_each(struct shard *shard, enum fill_kind kind, uint32_t pages)
 {
 	bool is_busy = false;
@@ -421,16 +413,7 @@ void fill_read_done(struct shard *shard, uint32_t index, int32_t result)
 		return;
 	}
 	stats_add(shard_stats(shard, fill->vm), STAT_read_bytes, (uint64_t)result);
-	if (shard_of_vm(shard, fill->vm)->cipher) {
-		begin_opening(shard, fill);
-		return;
-	}
-	if (!content_is_right(shard, fill)) {
-		read_failed(shard, fill, -EBADMSG);
-		return;
-	}
-	fill->phase = FILL_COPYING;
-	shard->fills.copying++;
+	begin_opening(shard, fill);
 }
 
 /* The page is in RAM now, with its slot if that still holds the content. */

@@ -5,8 +5,8 @@
  * never makes a fault wait for a buffer.
  *
  *   begin      SWAPPED → READING, read submitted
- *   opening    of an encrypted VM: decrypted, what a fault waits for at once, the rest in steps
- *   read done  digests checked; wrong or failed: read again, page by page in the end;
+ *   opening    read: decrypted where the VM is encrypted, digests checked; what a fault waits for
+ *              at once, the rest in steps. Wrong or failed: read again, page by page in the end;
  *              lost: POISONED
  *   copy       COPY, atomic; then READING → RESIDENT. In steps of FAULT_READ_PAGES, so that no
  *              fault waits behind 512 KiB of copies; EAGAIN is tried again in the next turn
@@ -33,7 +33,7 @@ struct vm;
 enum fill_phase {
 	FILL_FREE,
 	FILL_READING,
-	FILL_OPENING, /* its content is there, encrypted */
+	FILL_OPENING, /* its content is there, unchecked */
 	FILL_COPYING,
 	FILL_READ, /* FILL_SCRUB: its content is there */
 };
@@ -56,7 +56,7 @@ struct fill {
 	uint64_t first_page;
 	uint32_t count;	 /* pages */
 	uint32_t next;	 /* first page not yet copied */
-	uint32_t opened; /* pages decrypted, in FILL_OPENING; checked, in FILL_READ */
+	uint32_t opened; /* pages checked, in FILL_OPENING and FILL_READ */
 	int error;	 /* FILL_READ: nothing could be read */
 	uint32_t first_slot;
 	uint64_t read_ns; /* of the fault's message */
