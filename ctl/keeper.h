@@ -56,7 +56,7 @@ void keeper_forget(struct keeper *keeper, const char *name);
  * are; 0: none.
  */
 uint32_t keeper_find(struct keeper *keeper, const char *name, int *ret_fds, uint32_t max);
-/* The takeover is done: everything that keeper_find() lent is closed; the supervisor has its own. */
+/* The takeover is done: what keeper_find() lent is closed; the supervisor has its own. */
 void keeper_release(struct keeper *keeper);
 
 /* The worker serves: whoever started the daemon is told. */

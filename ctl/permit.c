@@ -211,7 +211,7 @@ static int refuse_caller(
 		(unsigned int)caller->uid, pid, why);
 }
 
-/* @why says what speaks against it, or NULL. A caller that may trace everything is not looked at. */
+/* @why says what speaks against it, or NULL. Who may trace everything is not looked at. */
 static int check_as(const struct peer *caller, pid_t pid,
 	const char *(*why)(const struct peer *, const struct procfs_status *, pid_t),
 	struct problem *problem)

@@ -54,14 +54,19 @@ def dies_of_the_loss(owner):
     check(status == -signal.SIGBUS, f"the owner ended with {status}\n{owner.tail()}")
 
 
-def test_a_changed_byte_is_noticed_and_the_page_is_poisoned(rig):
-    daemon, owner, vm, path = swapped_out(rig)
+def change_a_byte(path):
+    """In the middle of the swap file."""
     with open(path, "r+b", buffering=0) as file:
         file.seek((10 << 20) + 123)
         byte = file.read(1)
         file.seek((10 << 20) + 123)
         file.write(bytes([byte[0] ^ 1]))
         os.fsync(file.fileno())
+
+
+def test_a_changed_byte_is_noticed_and_the_page_is_poisoned(rig):
+    daemon, owner, vm, path = swapped_out(rig)
+    change_a_byte(path)
 
     # Everything else comes back, and the VM can be let go: the one page stays an error.
     vm.run("disable")
@@ -78,12 +83,7 @@ def test_a_scrub_finds_a_changed_byte_before_the_guest_does(rig):
     daemon, owner, vm, path = swapped_out(rig)
     job = vm.wait_job(vm.start("scrub", rate_bytes=1 << 30))
     check((job["state"], job["pages"], job["bad_pages"]) == ("done", MIB * 256, 0), f"{job}")
-    with open(path, "r+b", buffering=0) as file:
-        file.seek((10 << 20) + 123)
-        byte = file.read(1)
-        file.seek((10 << 20) + 123)
-        file.write(bytes([byte[0] ^ 1]))
-        os.fsync(file.fileno())
+    change_a_byte(path)
 
     job = vm.wait_job(vm.start("scrub", rate_bytes=1 << 30))
 

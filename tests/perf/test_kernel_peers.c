@@ -15,12 +15,12 @@
 #include <unistd.h>
 
 #include "../support/check.h"
-#include "perf/client/order.h"
 #include "perf/contestant/contestant.h"
 #include "perf/contestant/swap.h"
 #include "queue/base/bits.h"
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
+#include "tests/perf/touch_all.h"
 
 #define PAGES	(16 * MIB / PAGE_BYTES)
 #define LEFT_MS 60000
@@ -40,26 +40,6 @@ static struct contestant_setup setup_of(const char *option, bool is_anonymous)
 		.directory = directory,
 		.option = option,
 	};
-}
-
-/* Every page once; none may be wrong. */
-static void touch_all(struct client *client, bool is_write)
-{
-	static uint32_t order[PAGES];
-	struct touch_result result;
-
-	CHECK(order_make(ORDER_UNIFORM, PAGES, PAGES, 1, order) == 0);
-	CHECK(client_touch(client,
-		      &(struct touch){
-			      .order = order,
-			      .count = PAGES,
-			      .threads = 2,
-			      .cpu = CLIENT_ANY_CPU,
-			      .is_write = is_write,
-		      },
-		      &result) == 0);
-	CHECK(result.touches == PAGES);
-	CHECK(result.bad_pages == 0);
 }
 
 /* "PID (NAME) S …": @field counts from 1, as in proc(5). */
@@ -96,7 +76,7 @@ static void floor_faults_at_each_touch(const char *option, bool is_anonymous)
 		CHECK(kernel.operations->stage(&kernel) == 0);
 		before = faults_of(client_pid(kernel.client), MINOR_FAULTS);
 
-		touch_all(kernel.client, true);
+		touch_all(kernel.client, PAGES, true);
 
 		CHECK(faults_of(client_pid(kernel.client), MINOR_FAULTS) - before >= PAGES);
 	}
@@ -203,7 +183,7 @@ static void swap_gives_back_what_it_took(const char *option, bool is_anonymous)
 		evict(&swap);
 		before = faults_of(client_pid(swap.client), MAJOR_FAULTS);
 
-		touch_all(swap.client, round % 2 == 1);
+		touch_all(swap.client, PAGES, round % 2 == 1);
 
 		/* The others were read ahead, up to 2^page-cluster pages at a time. */
 		CHECK(faults_of(client_pid(swap.client), MAJOR_FAULTS) - before > PAGES / 32);
@@ -213,7 +193,7 @@ static void swap_gives_back_what_it_took(const char *option, bool is_anonymous)
 	CHECK(swap.moved_bytes > PAGES * PAGE_BYTES * 9 / 10);
 	CHECK(client_resident(swap.client, &resident) == 0);
 	CHECK(resident == PAGES);
-	touch_all(swap.client, false);
+	touch_all(swap.client, PAGES, false);
 	evict(&swap);
 
 	contestant_close(&swap);
@@ -329,7 +309,7 @@ static void second_one_is_refused(void)
 	CHECK(strstr(second.why, "already"));
 	contestant_close(&second);
 	evict(&first);
-	touch_all(first.client, false);
+	touch_all(first.client, PAGES, false);
 
 	contestant_close(&first);
 	CHECK(is_nothing_left(zrams));

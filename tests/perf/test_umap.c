@@ -12,10 +12,10 @@
 #include <unistd.h>
 
 #include "../support/check.h"
-#include "perf/client/order.h"
 #include "perf/contestant/contestant.h"
 #include "perf/contestant/umap.h"
 #include "queue/base/bits.h"
+#include "tests/perf/touch_all.h"
 
 #define PAGES (8 * MIB / PAGE_BYTES + 3)
 
@@ -32,26 +32,6 @@ static struct contestant_setup setup_of(const char *path)
 	};
 }
 
-/* Every page once; none may be wrong. */
-static void touch_all(struct client *client, bool is_write)
-{
-	static uint32_t order[PAGES];
-	struct touch_result result;
-
-	CHECK(order_make(ORDER_UNIFORM, PAGES, PAGES, 1, order) == 0);
-	CHECK(client_touch(client,
-		      &(struct touch){
-			      .order = order,
-			      .count = PAGES,
-			      .threads = 2,
-			      .cpu = CLIENT_ANY_CPU,
-			      .is_write = is_write,
-		      },
-		      &result) == 0);
-	CHECK(result.touches == PAGES);
-	CHECK(result.bad_pages == 0);
-}
-
 static void evicted_memory_has_its_content(const char *path)
 {
 	const struct contestant_setup setup = setup_of(path);
@@ -66,7 +46,7 @@ static void evicted_memory_has_its_content(const char *path)
 
 		CHECK(client_pid(umap.client) != before);
 		CHECK(client_memfd(umap.client) == -1);
-		touch_all(umap.client, round == 1);
+		touch_all(umap.client, PAGES, round == 1);
 	}
 	contestant_close(&umap);
 }

@@ -3,6 +3,7 @@
 #include "tests/sim/sim.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -279,4 +280,21 @@ int sim_child(void (*body)(uint64_t), uint64_t argument, bool is_quiet_child)
 	}
 	ASSERT(waitpid(child, &status, 0) == child);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
+}
+
+int sim_worlds(int argc, char **argv, uint64_t count, void (*one_world)(uint64_t seed))
+{
+	const uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
+	const uint64_t end = first + (argc > 2 ? strtoull(argv[2], NULL, 0) : count);
+	uint64_t failed = 0;
+
+	for (uint64_t seed = first; seed < end; seed++) {
+		const int code = sim_child(one_world, seed, false);
+
+		if (code != 0) {
+			(void)fprintf(stderr, "seed %lu ends with %d\n", seed, code);
+			failed++;
+		}
+	}
+	return failed > 0;
 }

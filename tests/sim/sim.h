@@ -113,8 +113,11 @@ void sim_check_poison_stays(const struct sim *sim);
 uint64_t sim_stat(const struct sim *sim, enum counter stat);
 struct page_count sim_pages(const struct sim *sim);
 enum page_state sim_state(const struct sim *sim, uint64_t page);
+uint32_t sim_slot(const struct sim *sim, uint64_t page);
 
 /* Runs @body in a child: its exit code, or 256 + signal. Its stderr is dropped when @is_quiet. */
 int sim_child(void (*body)(uint64_t), uint64_t argument, bool is_quiet);
+/* Worlds of seeds from argv[1] (1) on, argv[2] (@count) of them, each a child: 1 if one failed. */
+int sim_worlds(int argc, char **argv, uint64_t count, void (*one_world)(uint64_t seed));
 
 #endif

@@ -94,6 +94,11 @@ enum page_state sim_state(const struct sim *sim, uint64_t page)
 	return page_state_of(page_load(&sim->vm->table, page));
 }
 
+uint32_t sim_slot(const struct sim *sim, uint64_t page)
+{
+	return page_slot_of(page_load(&sim->vm->table, page));
+}
+
 uint64_t sim_stat(const struct sim *sim, enum counter stat)
 {
 	struct vm_stats stats;

@@ -25,18 +25,13 @@ static void open_out(bool is_encrypted)
 	cr_assert_eq(sim_pages(&sim).state[PAGE_SWAPPED], PAGES);
 }
 
-static uint32_t slot_of(uint64_t page)
-{
-	return page_slot_of(page_load(&sim.vm->table, page));
-}
-
 /* Pages of which a block of the plain text stands where it stood. */
 static uint32_t count_plain(void)
 {
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < PAGES; i++) {
-		const uint8_t *stored = fake_slot(slot_of(i));
+		const uint8_t *stored = fake_slot(sim_slot(&sim, i));
 		bool is_plain = false;
 
 		for (uint32_t at = 0; at < PAGE_BYTES; at += 16)
@@ -66,7 +61,7 @@ Test(sim_cipher, with_encryption_it_holds_none_of_it_and_everything_comes_back)
 Test(sim_cipher, a_slot_that_went_bad_costs_its_page_alone)
 {
 	open_out(true);
-	fake_rot(slot_of(33));
+	fake_rot(sim_slot(&sim, 33));
 
 	for (uint64_t page = 30; page < 40; page++)
 		cr_assert_eq(sim_touch(&sim, 0, page, false), page != 33);

@@ -173,17 +173,5 @@ static void one_world(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-	const uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
-	const uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 0) : 40;
-	uint64_t failed = 0;
-
-	for (uint64_t seed = first; seed < first + count; seed++) {
-		const int code = sim_child(one_world, seed, false);
-
-		if (code != 0) {
-			(void)fprintf(stderr, "seed %lu ends with %d\n", seed, code);
-			failed++;
-		}
-	}
-	return failed > 0;
+	return sim_worlds(argc, argv, 40, one_world);
 }

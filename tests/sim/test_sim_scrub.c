@@ -21,11 +21,6 @@ static void open_out(bool is_encrypted)
 	cr_assert_eq(sim_pages(&sim).state[PAGE_SWAPPED], PAGES);
 }
 
-static uint32_t slot_of(uint64_t page)
-{
-	return page_slot_of(page_load(&sim.vm->table, page));
-}
-
 static void finds_nothing(bool is_encrypted)
 {
 	struct dispatch_result result;
@@ -50,8 +45,8 @@ static void finds_two(bool is_encrypted)
 	struct dispatch_result result;
 
 	open_out(is_encrypted);
-	fake_rot(slot_of(7));
-	fake_rot(slot_of(299));
+	fake_rot(sim_slot(&sim, 7));
+	fake_rot(sim_slot(&sim, 299));
 	result = sim_all(&sim, CHUNK_SCRUB);
 
 	cr_assert_eq(result.bad_pages, 2);
@@ -79,7 +74,7 @@ Test(sim_scrub, a_page_in_RAM_leaves_its_bad_slot_and_loses_nothing)
 	open_out(true);
 	cr_assert(sim_touch(&sim, 0, 5, false));
 	cr_assert_eq(sim_state(&sim, 5), PAGE_RESIDENT);
-	fake_rot(slot_of(5));
+	fake_rot(sim_slot(&sim, 5));
 	retired = engine_store_retired_bytes(sim.engine);
 
 	result = sim_all(&sim, CHUNK_SCRUB);
