@@ -38,7 +38,7 @@ int cipher_key_make(struct shared *ret_key)
 {
 	struct shared key;
 	ssize_t got;
-	int error = shared_open("vmswap-key", CIPHER_KEY_BYTES, &key);
+	int error = shared_open_secret("vmswap-key", CIPHER_KEY_BYTES, &key);
 
 	if (error)
 		return error;

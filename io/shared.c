@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -11,6 +13,19 @@
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
 #include "queue/base/err.h"
+
+/* Of this process, set before its threads are. */
+static struct {
+	int folder;
+	uint64_t limit_bytes;
+	_Atomic uint64_t planned_bytes; /* of all tables that lie there */
+} home = {.folder = -1};
+
+void shared_set_home(int folder, uint64_t limit_bytes)
+{
+	home.folder = folder;
+	home.limit_bytes = limit_bytes;
+}
 
 static uint64_t whole_pages(uint64_t size_bytes)
 {
@@ -36,21 +51,65 @@ static int map(int fd, uint64_t size, struct shared *ret_shared)
 	return 0;
 }
 
-int shared_open(const char *name, uint64_t size_bytes, struct shared *ret_shared)
+static bool is_in_home(int fd)
 {
-	const uint64_t size = whole_pages(size_bytes);
-	CLEANUP_FD int fd = -1;
+	struct stat table;
+	struct stat folder;
+
+	return home.folder >= 0 && fstat(fd, &table) == 0 && fstat(home.folder, &folder) == 0 &&
+	       table.st_dev == folder.st_dev;
+}
+
+/* A nameless file of the home, or -errno: there is none, or no room is left to be planned. */
+static int open_in_home(uint64_t size)
+{
+	int fd;
+
+	if (home.folder < 0)
+		return -ENOENT;
+	if (atomic_fetch_add(&home.planned_bytes, size) + size > home.limit_bytes) {
+		atomic_fetch_sub(&home.planned_bytes, size);
+		return -ENOSPC;
+	}
+	fd = errno_of(openat(home.folder, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
+	if (fd < 0)
+		atomic_fetch_sub(&home.planned_bytes, size);
+	return fd;
+}
+
+/* @fd is taken. */
+static int size_and_map(int fd, uint64_t size, struct shared *ret_shared)
+{
+	CLEANUP_FD int owned = fd;
 	int result;
 
-	ASSERT(size > 0);
-	ASSERT(size >= size_bytes);
-	fd = errno_of(memfd_create(name, MFD_CLOEXEC));
 	if (fd < 0)
 		return fd;
 	result = errno_of(ftruncate(fd, (off_t)size));
+	return result < 0 ? result : map(take_fd(&owned), size, ret_shared);
+}
+
+int shared_open_secret(const char *name, uint64_t size_bytes, struct shared *ret_shared)
+{
+	const uint64_t size = whole_pages(size_bytes);
+
+	ASSERT(size > 0);
+	ASSERT(size >= size_bytes);
+	return size_and_map(errno_of(memfd_create(name, MFD_CLOEXEC)), size, ret_shared);
+}
+
+int shared_open(const char *name, uint64_t size_bytes, struct shared *ret_shared)
+{
+	const uint64_t size = whole_pages(size_bytes);
+	const int fd = open_in_home(size);
+	int result;
+
+	if (fd < 0)
+		return shared_open_secret(name, size_bytes, ret_shared);
+	result = size_and_map(fd, size, ret_shared);
 	if (result < 0)
-		return result;
-	return map(take_fd(&fd), size, ret_shared);
+		atomic_fetch_sub(&home.planned_bytes, size);
+	return result;
 }
 
 int shared_adopt(int fd, uint64_t size_bytes, struct shared *ret_shared)
@@ -64,6 +123,8 @@ int shared_adopt(int fd, uint64_t size_bytes, struct shared *ret_shared)
 		return -errno;
 	if ((uint64_t)status.st_size != whole_pages(size_bytes))
 		return -EINVAL;
+	if (is_in_home(copy))
+		atomic_fetch_add(&home.planned_bytes, (uint64_t)status.st_size);
 	return map(take_fd(&copy), (uint64_t)status.st_size, ret_shared);
 }
 
@@ -90,6 +151,8 @@ void shared_close(struct shared *shared)
 	if (!shared->memory)
 		return;
 	ASSERT(shared->size_bytes > 0);
+	if (is_in_home(shared->fd))
+		atomic_fetch_sub(&home.planned_bytes, shared->size_bytes);
 	(void)munmap(shared->memory, shared->size_bytes);
 	close_fd(shared->fd);
 	*shared = (struct shared){.fd = -1};

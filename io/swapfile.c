@@ -93,6 +93,20 @@ static int open_device(const char *path)
 	return direct_error(errno_of(open(path, STORE_OPEN | O_EXCL)));
 }
 
+int swapfile_reopen(const char *path, enum swapfile_kind kind)
+{
+	CLEANUP_FD int fd = -1;
+
+	if (kind == SWAPFILE_DEVICE)
+		return open_device(path);
+	fd = errno_of(open(path, STORE_OPEN | O_NOFOLLOW | O_NONBLOCK));
+	if (fd < 0)
+		return direct_error(fd);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	return take_fd(&fd);
+}
+
 static int open_store(const struct swapfile_config *config)
 {
 	switch (config->kind) {

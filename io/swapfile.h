@@ -40,6 +40,12 @@ struct swapfile {
  * chunk. Set-up threads.
  */
 int swapfile_open(const struct swapfile_config *config, struct swapfile *ret_swapfile);
+/*
+ * A store that nobody has open any more, by its name: for swapfile_adopt(). No symlink is
+ * followed, nothing is created or changed. The descriptor, which holds the locks of
+ * swapfile_open(), or -errno; -EBUSY as there. Set-up threads.
+ */
+int swapfile_reopen(const char *path, enum swapfile_kind kind);
 /* A predecessor's store: @kept->fd is dup'ed. -errno. Set-up threads. */
 int swapfile_adopt(const struct swapfile *kept, struct swapfile *ret_swapfile);
 /*

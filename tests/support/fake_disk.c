@@ -87,6 +87,11 @@ int shared_open(const char *name, uint64_t size_bytes, struct shared *ret_shared
 	return map_shared(fd, size, ret_shared);
 }
 
+int shared_open_secret(const char *name, uint64_t size_bytes, struct shared *ret_shared)
+{
+	return shared_open(name, size_bytes, ret_shared);
+}
+
 int shared_adopt(int fd, uint64_t size_bytes, struct shared *ret_shared)
 {
 	const int copy = dup(fd);
