@@ -34,6 +34,7 @@ enum option_code {
 	OPTION_GROUP,
 	OPTION_ALLOW_SELF_ATTACH,
 	OPTION_STATE_DIR,
+	OPTION_RECOVER,
 	OPTION_POLL_US,
 	OPTION_FOREGROUND,
 	OPTION_LOG_LEVEL,
@@ -57,6 +58,7 @@ static const struct option options[] = {
 	{"group", required_argument, NULL, OPTION_GROUP},
 	{"allow-self-attach", no_argument, NULL, OPTION_ALLOW_SELF_ATTACH},
 	{"state-dir", required_argument, NULL, OPTION_STATE_DIR},
+	{"recover", no_argument, NULL, OPTION_RECOVER},
 	{"poll-us", required_argument, NULL, OPTION_POLL_US},
 	{"foreground", no_argument, NULL, OPTION_FOREGROUND},
 	{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
@@ -84,6 +86,7 @@ static const char usage_text[] =
 	"  --group GROUP       a name or a number: its members may look, not change\n"
 	"  --allow-self-attach everybody may attach his own processes, through libvmswap\n"
 	"  --state-dir DIR     what outlives the daemon (" CONFIG_STATE_DIR ", or SOCKET.state)\n"
+	"  --recover           take back what a daemon that was killed has left there\n"
 	"  --poll-us N         a shard spins this long after activity before it sleeps (50)\n"
 	"  --foreground        do not detach from the terminal\n"
 	"  --log-level LEVEL   error, warning, info or debug (info)\n"
@@ -362,6 +365,7 @@ static int parse_option(enum option_code code, const char *text, struct config *
 	case OPTION_ALLOW_SELF_ATTACH: config->policy.allow_self_attach = true; return 0;
 	case OPTION_SOCKET: config->socket_path = text; return 0;
 	case OPTION_STATE_DIR: return set_state_dir(config, text, "");
+	case OPTION_RECOVER: config->is_recover = true; return 0;
 	case OPTION_FOREGROUND: config->is_foreground = true; return 0;
 	case OPTION_DEBUG: config->is_debug = true; return 0;
 	case OPTION_DISABLE_FEATURE: return parse_features(text, &config->disabled_features);

@@ -38,6 +38,7 @@ struct config {
 	const char *socket_path;      /* as above */
 	struct peer_policy policy;
 	char state_dir[PATH_MAX];
+	bool is_recover; /* of what a daemon left there that is dead */
 	bool is_foreground;
 	uint32_t disabled_features; /* bits of io/feature.h */
 	bool is_debug;		    /* the methods debug.* are there */

@@ -16,9 +16,13 @@
 #include "ctl/notify.h"
 #include "ctl/problem.h"
 #include "ctl/self.h"
+#include "ctl/state_files.h"
+#include "ctl/supervisor/state_dir.h"
 #include "engine/engine.h"
 #include "engine/successor.h"
 #include "io/feature.h"
+#include "io/shared.h"
+#include "io/storename.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
 
@@ -36,18 +40,22 @@ static void block_signals(void)
 	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
 }
 
-static int make_swap_dir(const struct config *config)
+static int prepare_swap_dir(const struct config *config)
 {
-	if (config->store.kind != SWAPFILE_UNNAMED ||
-		strcmp(config->store.path, CONFIG_SWAP_DIR) != 0)
+	if (config->store.kind != SWAPFILE_UNNAMED)
 		return 0;
-	return mkdir(CONFIG_SWAP_DIR, 0700) < 0 && errno != EEXIST ? -errno : 0;
+	if (strcmp(config->store.path, CONFIG_SWAP_DIR) == 0 && mkdir(CONFIG_SWAP_DIR, 0700) < 0 &&
+		errno != EEXIST)
+		return -errno;
+	storename_sweep(config->store.path);
+	return 0;
 }
 
 /* So that a successor finds its parts. */
-static int keep_engine(struct keeper *keeper, const struct engine *engine)
+static int keep_engine(
+	struct keeper *keeper, const struct engine *engine, const struct swapfile_config *store)
 {
-	const int rc = ledger_keep_engine(keeper, engine);
+	const int rc = ledger_keep_engine(keeper, engine, store);
 
 	if (rc < 0)
 		log_error("the supervisor cannot hold the store: %s", strerror(-rc));
@@ -67,7 +75,7 @@ static int start_engine(const struct config *config, struct keeper *keeper,
 		.is_encrypted = config->is_encrypted,
 	};
 	const bool is_successor = ledger_find_engine(keeper, parts);
-	int rc = make_swap_dir(config);
+	int rc = prepare_swap_dir(config);
 
 	engine.parts = is_successor ? parts : NULL;
 	if (rc == 0)
@@ -82,9 +90,29 @@ static int start_engine(const struct config *config, struct keeper *keeper,
 	if (rc < 0)
 		return rc;
 	if (!is_successor)
-		return keep_engine(keeper, *ret_engine);
+		return keep_engine(keeper, *ret_engine, &config->store);
 	rc = adopt_open(keeper, *ret_engine, ret_adopted);
 	return rc < 0 ? rc : adopt_resume(*ret_engine, ret_adopted);
+}
+
+/*
+ * From now on what is kept has names for --recover, where the state directory is of a tmpfs. @files
+ * stays in use to the end.
+ */
+static void open_state_files(const struct config *config, struct state_files *files)
+{
+	const int rc = state_files_open(config->state_dir, files);
+
+	if (rc < 0) {
+		log_info("guests do not outlive supervisor and worker both: %s: %s",
+			config->state_dir,
+			rc == -EMEDIUMTYPE ? "not of a tmpfs (--state-dir names another folder)"
+					   : strerror(-rc));
+		return;
+	}
+	shared_set_home(files->folder, state_files_room(files));
+	ledger_set_files(files);
+	(void)state_dir_write_pid(config->state_dir, STATE_DIR_WORKER);
 }
 
 static void warn_of_slow_io(int refusal)
@@ -166,6 +194,7 @@ static void report_ready(const struct config *config, struct keeper *keeper)
 
 int daemon_run(const struct config *config, int supervisor_fd)
 {
+	static struct state_files files = {.folder = -1};
 	struct keeper *keeper = NULL;
 	struct engine *engine = NULL;
 	struct manager *manager = NULL;
@@ -180,6 +209,8 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	self_raise_files(FILES_MAX);
 	self_stay_in_memory();
 	rc = open_keeper(supervisor_fd, &keeper);
+	if (keeper)
+		open_state_files(config, &files);
 	if (rc == 0)
 		rc = confine(confine_process);
 	if (rc == 0)

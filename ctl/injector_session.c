@@ -29,7 +29,8 @@ static void close_remote(struct injector_session *session, const int *remote, ui
 	for (uint32_t i = 0; i < count; i++) {
 		const uint64_t argument[6] = {(uint64_t)remote[i]};
 
-		(void)tracee_call(&session->tracee, SYS_close, argument);
+		if (remote[i] >= 0)
+			(void)tracee_call(&session->tracee, SYS_close, argument);
 	}
 }
 

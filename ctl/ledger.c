@@ -7,16 +7,16 @@
 #include <string.h>
 
 #include "ctl/keeper.h"
+#include "ctl/state_files.h"
 #include "engine/engine.h"
 #include "engine/successor.h"
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
+#include "queue/base/log.h"
 
 #define LEDGER_MAGIC	0x3172656764656c76u
-#define ENGINE_NAME	KEEPER_DAEMON_PREFIX "engine"
 #define FDS_MAX		(1 + VM_PARTS + REGIONS_MAX)
-#define PROCESS_FDS	2u /* before the userfaultfds: pidfd, channel (or the pidfd again) */
-#define PROCESS_FDS_MAX (PROCESS_FDS + SHARDS_MAX)
+#define PROCESS_FDS_MAX (LEDGER_PROCESS_FDS + SHARDS_MAX)
 
 static_assert(VM_PARTS <= ARRAY_SIZE(((struct ledger_found *)0)->parts), "all parts have a place");
 
@@ -24,27 +24,60 @@ static_assert(VM_PARTS <= ARRAY_SIZE(((struct ledger_found *)0)->parts), "all pa
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool is_taken[VMS_MAX];
 
-static void vm_key(uint32_t number, char ret_name[KEEPER_NAME_BYTES])
+/* Set at the start; NULL: no names are given. */
+static const struct state_files *files;
+
+void ledger_vm_name(uint32_t number, char ret_name[KEEPER_NAME_BYTES])
 {
 	(void)snprintf(ret_name, KEEPER_NAME_BYTES, "vm-%u", number);
 }
 
-static void process_key(uint32_t number, uint32_t place, char ret_name[KEEPER_NAME_BYTES])
+void ledger_process_name(uint32_t number, uint32_t place, char ret_name[KEEPER_NAME_BYTES])
 {
 	(void)snprintf(ret_name, KEEPER_NAME_BYTES, "vm-%u-%u", number, place);
 }
 
-int ledger_keep_engine(struct keeper *keeper, const struct engine *engine)
+void ledger_set_files(const struct state_files *all_files)
+{
+	files = all_files;
+}
+
+bool ledger_is_recoverable(void)
+{
+	return files != NULL;
+}
+
+/* Guests are as safe as before, but for the death of two processes. */
+static void warn_unrecoverable(const char *what, int error)
+{
+	log_warning("%s cannot be recovered if supervisor and worker both die: %s", what,
+		error == -EXDEV ? "the state directory has no room for its tables"
+				: strerror(-error));
+}
+
+int ledger_keep_engine(
+	struct keeper *keeper, const struct engine *engine, const struct swapfile_config *store)
 {
 	int fds[ENGINE_PARTS];
+	int rc;
 
 	engine_parts(engine, fds);
-	return keeper_store(keeper, ENGINE_NAME, fds, ENGINE_PARTS);
+	rc = files ? state_files_keep_engine(files, fds, store) : 0;
+	if (rc < 0) {
+		warn_unrecoverable(store->path, rc);
+		files = NULL;
+	}
+	return keeper_store(keeper, LEDGER_ENGINE_NAME, fds, ENGINE_PARTS);
 }
 
 bool ledger_find_engine(struct keeper *keeper, int *ret_fds)
 {
-	return keeper_find(keeper, ENGINE_NAME, ret_fds, ENGINE_PARTS) == ENGINE_PARTS;
+	if (keeper_find(keeper, LEDGER_ENGINE_NAME, ret_fds, ENGINE_PARTS) != ENGINE_PARTS)
+		return false;
+	/* VMs have names where their engine has one. */
+	if (files && !state_files_has_engine(files))
+		files = NULL;
+	return true;
 }
 
 static int take_number(void)
@@ -96,8 +129,10 @@ void ledger_give(struct ledger_entry *entry)
 	for (uint32_t place = 0; place < PROCESSES_MAX; place++)
 		if (ledger_vm(entry)->process[place].is_used)
 			ledger_drop_process(entry, place);
-	vm_key(entry->number, name);
+	ledger_vm_name(entry->number, name);
 	keeper_forget(entry->keeper, name);
+	if (files)
+		state_files_drop_vm(files, entry->number);
 	shared_close(&entry->memory);
 	give_number(entry->number);
 	*entry = (struct ledger_entry){0};
@@ -108,12 +143,16 @@ int ledger_keep_vm(struct ledger_entry *entry, const struct vm *vm, const int *m
 	const uint32_t count = ledger_vm(entry)->areas.count;
 	char name[KEEPER_NAME_BYTES];
 	int fds[FDS_MAX];
+	int rc;
 
 	ASSERT(count <= REGIONS_MAX);
 	fds[0] = entry->memory.fd;
 	vm_parts(vm, fds + 1);
 	memcpy(fds + 1 + VM_PARTS, memfds, count * sizeof(*fds));
-	vm_key(entry->number, name);
+	rc = files ? state_files_keep_vm(files, entry->number, fds[0], fds + 1) : 0;
+	if (rc < 0)
+		warn_unrecoverable(ledger_vm(entry)->name, rc);
+	ledger_vm_name(entry->number, name);
 	return keeper_store(entry->keeper, name, fds, 1 + VM_PARTS + count);
 }
 
@@ -131,9 +170,9 @@ int ledger_keep_process(struct ledger_entry *entry, const struct ledger_process 
 		place++;
 	if (place == PROCESSES_MAX)
 		return -ENOSPC;
-	memcpy(sent + PROCESS_FDS, fds->uffds, fds->uffd_count * sizeof(*sent));
-	process_key(entry->number, place, name);
-	rc = keeper_store(entry->keeper, name, sent, PROCESS_FDS + fds->uffd_count);
+	memcpy(sent + LEDGER_PROCESS_FDS, fds->uffds, fds->uffd_count * sizeof(*sent));
+	ledger_process_name(entry->number, place, name);
+	rc = keeper_store(entry->keeper, name, sent, LEDGER_PROCESS_FDS + fds->uffd_count);
 	if (rc < 0)
 		return rc;
 	vm->process[place] = *process;
@@ -150,7 +189,7 @@ void ledger_drop_process(struct ledger_entry *entry, uint32_t place)
 
 	ASSERT(place < PROCESSES_MAX);
 	ledger_vm(entry)->process[place].is_used = false;
-	process_key(entry->number, place, name);
+	ledger_process_name(entry->number, place, name);
 	keeper_forget(entry->keeper, name);
 }
 
@@ -163,7 +202,7 @@ int ledger_find_vm(struct keeper *keeper, uint32_t number, struct ledger_found *
 	int rc;
 
 	ASSERT(number < VMS_MAX);
-	vm_key(number, name);
+	ledger_vm_name(number, name);
 	count = keeper_find(keeper, name, fds, FDS_MAX);
 	if (count == 0)
 		return -ENOENT;
@@ -202,14 +241,15 @@ int ledger_find_process(const struct ledger_entry *entry, uint32_t place, uint32
 	int fds[PROCESS_FDS_MAX];
 
 	ASSERT(process->is_used);
-	process_key(entry->number, place, name);
-	if (keeper_find(entry->keeper, name, fds, PROCESS_FDS_MAX) != PROCESS_FDS + uffd_count)
+	ledger_process_name(entry->number, place, name);
+	if (keeper_find(entry->keeper, name, fds, PROCESS_FDS_MAX) !=
+		LEDGER_PROCESS_FDS + uffd_count)
 		return -ESTALE;
 	found.pidfd = copy_fd(fds[0]);
 	if (process->has_channel)
 		found.channel = copy_fd(fds[1]);
 	for (uint32_t i = 0; i < uffd_count; i++)
-		found.uffds[i] = copy_fd(fds[PROCESS_FDS + i]);
+		found.uffds[i] = copy_fd(fds[LEDGER_PROCESS_FDS + i]);
 	*ret_fds = found;
 	/* The table of descriptors is as large as the predecessor's, which had them all. */
 	return found.pidfd < 0 ? found.pidfd : 0;

@@ -4,8 +4,11 @@
  * shared memory a VM, changed in place by its worker, and kept by the supervisor with the
  * descriptors: those of the VM under "vm-N", those of its process in place P under "vm-N-P".
  *
+ * Beside that all of it has names in the state directory (state_files.h), for the case that the
+ * supervisor dies, too. Without a supervisor nothing is kept, and nothing fails.
+ *
  * Each entry has one writer at a time: the VM's worker thread. ledger_take() and ledger_give() are
- * for any control thread. Without a supervisor nothing is kept, and nothing fails.
+ * for any control thread.
  */
 #ifndef VMSWAP_CTL_LEDGER_H
 #define VMSWAP_CTL_LEDGER_H
@@ -17,10 +20,13 @@
 #include "ctl/area.h"
 #include "ctl/attach_options.h"
 #include "ctl/job.h"
+#include "ctl/keeper.h"
 #include "io/shared.h"
 
 struct engine;
 struct keeper;
+struct state_files;
+struct swapfile_config;
 struct vm;
 
 /* A process of a VM. */
@@ -33,8 +39,8 @@ struct ledger_process {
 	char comm[16];
 	uint64_t stopped_us;
 	uint64_t address[REGIONS_MAX];
-	uint32_t remote_count;
-	int remote[SHARDS_MAX];
+	uint32_t remote_count;	/* of its copies, those that are ours to close: all or none */
+	int remote[SHARDS_MAX]; /* of every userfaultfd, in order; -1: it has no copy */
 };
 
 /* In shared memory; part of the layout (engine/layout.h). */
@@ -58,8 +64,13 @@ struct ledger_entry {
 	struct shared memory;
 };
 
-/* The engine's parts, once it is started. 0 or -errno of keeper_store(). */
-int ledger_keep_engine(struct keeper *keeper, const struct engine *engine);
+/* Where names are given; borrowed. Before the first VM. */
+void ledger_set_files(const struct state_files *files);
+/* --recover would find the engine, and each VM that there was no warning of. */
+bool ledger_is_recoverable(void);
+/* The engine's parts, once it is started, with its @store. 0 or -errno of keeper_store(). */
+int ledger_keep_engine(
+	struct keeper *keeper, const struct engine *engine, const struct swapfile_config *store);
 /* False: no predecessor's engine is kept. ret_fds: lent, ENGINE_PARTS. */
 bool ledger_find_engine(struct keeper *keeper, int *ret_fds);
 
@@ -71,6 +82,13 @@ static inline struct ledger_vm *ledger_vm(const struct ledger_entry *entry)
 {
 	return entry->memory.memory;
 }
+
+/* The names of entries. */
+#define LEDGER_ENGINE_NAME KEEPER_DAEMON_PREFIX "engine"
+void ledger_vm_name(uint32_t number, char ret_name[KEEPER_NAME_BYTES]);
+void ledger_process_name(uint32_t number, uint32_t place, char ret_name[KEEPER_NAME_BYTES]);
+/* Before its userfaultfds: the pidfd, and the channel (or the pidfd again). */
+#define LEDGER_PROCESS_FDS 2u
 
 /* The tables of @vm and the files of its @areas, one each. 0 or -errno. */
 int ledger_keep_vm(struct ledger_entry *entry, const struct vm *vm, const int *memfds);

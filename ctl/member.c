@@ -43,12 +43,14 @@ int member_open(pid_t pid, const struct target_options *options, struct member *
 	return rc;
 }
 
-static void read_comm(pid_t pid, char *ret_comm, size_t size_bytes)
+/* Its name, and when it was started: another one that has its number later differs. */
+static void read_stat(struct target *target)
 {
-	struct procfs_stat stat;
+	struct procfs_stat stat = {.comm = "?"};
 
-	(void)snprintf(
-		ret_comm, size_bytes, "%s", procfs_stat(pid, 0, &stat) == 0 ? stat.comm : "?");
+	(void)procfs_stat(target->pid, 0, &stat);
+	(void)snprintf(target->comm, sizeof(target->comm), "%s", stat.comm);
+	target->start_time = stat.start_time;
 }
 
 /* What maps_read() would have found, from what the VMM says of itself. */
@@ -93,7 +95,7 @@ int member_open_self(pid_t pid, struct attach_options *options, struct member *r
 	if (member.target.pidfd < 0)
 		return problem_set(
 			problem, -errno, "gone", "process %d: %s", (int)pid, strerror(errno));
-	read_comm(pid, member.target.comm, sizeof(member.target.comm));
+	read_stat(&member.target);
 	rc = given_list(options, &member.target.memory, problem);
 	if (rc < 0) {
 		close_fd(member.target.pidfd);
@@ -168,11 +170,11 @@ static int take_uffds(struct member *member, uint32_t count, struct attach_optio
 			"needed",
 			options->uffd_count, count);
 	/* A VMM with a channel knows its copies and closes them itself. */
-	if (member->channel < 0)
-		member->remote_count =
-			remote_find(member->target.pid, options->uffds, count, member->remote);
-	for (uint32_t i = 0; i < count; i++)
+	member->remote_count = member->channel < 0 ? count : 0;
+	for (uint32_t i = 0; i < count; i++) {
+		member->remote[i] = remote_find(member->target.pid, options->uffds[i]);
 		ret_fds[i] = take_fd(&options->uffds[i]);
+	}
 	return 0;
 }
 

@@ -27,8 +27,8 @@ struct member {
 	uint64_t address[REGIONS_MAX]; /* of each area, once joined; 0: not mapped */
 	uint64_t stopped_us;
 	int channel;		/* to its own helper thread; -1: calls are injected */
-	int remote[SHARDS_MAX]; /* its copies of our userfaultfds */
-	uint32_t remote_count;
+	int remote[SHARDS_MAX]; /* its copies of our userfaultfds; -1: it has none of that one */
+	uint32_t remote_count;	/* of them, those that are ours to close: all or none */
 	bool is_kept;
 	uint32_t place; /* in the ledger, when kept */
 };

@@ -5,6 +5,7 @@
 
 #include "ctl/call.h"
 #include "ctl/keeper.h"
+#include "ctl/ledger.h"
 #include "ctl/manager.h"
 #include "ctl/methods_priv.h"
 #include "ctl/params.h"
@@ -58,10 +59,11 @@ static json_t *supervisor_json(const struct manager *manager)
 	struct keeper_info info;
 
 	keeper_info(manager->keeper, &info);
-	return json_pack("{s:i, s:i, s:I, s:s, s:s}", "supervisor_pid", (int)info.supervisor_pid,
-		"worker_pid", (int)getpid(), "restarts", (json_int_t)info.restarts, "upgrade",
+	return json_pack("{s:i, s:i, s:I, s:s, s:s, s:b}", "supervisor_pid",
+		(int)info.supervisor_pid, "worker_pid", (int)getpid(), "restarts",
+		(json_int_t)info.restarts, "upgrade",
 		upgrades[MIN(info.upgrade, HANDOVER_UPGRADE_FAILED)], "state_dir",
-		manager->config->state_dir);
+		manager->config->state_dir, "recoverable", (int)ledger_is_recoverable());
 }
 
 void methods_daemon_status(struct manager *manager, struct call *call)

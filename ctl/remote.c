@@ -12,12 +12,12 @@
 #include "ctl/procfs.h"
 #include "queue/base/assert.h"
 
+/* What ends the walk is no 0, so numbers count from here. */
+#define FOUND 1
+
 struct search {
 	pid_t pid;
-	const int *fds;
-	uint32_t count;
-	int *remote;
-	uint32_t found;
+	int fd;
 };
 
 static bool is_userfaultfd(pid_t pid, int number)
@@ -34,33 +34,24 @@ static bool is_userfaultfd(pid_t pid, int number)
 	return strcmp(link, "anon_inode:[userfaultfd]") == 0;
 }
 
-static bool is_one_of(const struct search *search, int number)
-{
-	for (uint32_t i = 0; i < search->count; i++) {
-		if (syscall(SYS_kcmp, (long)getpid(), (long)search->pid, (long)KCMP_FILE,
-			    (long)search->fds[i], (long)number) == 0)
-			return true;
-	}
-	return false;
-}
-
 static int visit_fd(void *context, int number)
 {
-	struct search *search = context;
+	const struct search *search = context;
+	const bool is_copy = is_userfaultfd(search->pid, number) &&
+			     syscall(SYS_kcmp, (long)getpid(), (long)search->pid, (long)KCMP_FILE,
+				     (long)search->fd, (long)number) == 0;
 
-	if (is_userfaultfd(search->pid, number) && is_one_of(search, number))
-		search->remote[search->found++] = number;
-	return search->found == search->count;
+	return is_copy ? FOUND + number : 0;
 }
 
-uint32_t remote_find(pid_t pid, const int *fds, uint32_t count, int *ret_remote)
+int remote_find(pid_t pid, int fd)
 {
-	struct search search = {.pid = pid, .fds = fds, .count = count, .remote = ret_remote};
+	struct search search = {.pid = pid, .fd = fd};
 	char path[PROCFS_PATH_BYTES];
+	int found;
 
-	ASSERT(count >= 1);
+	ASSERT(fd >= 0);
 	(void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-	(void)procfs_each(path, visit_fd, &search);
-	ASSERT(search.found <= count);
-	return search.found;
+	found = procfs_each(path, visit_fd, &search);
+	return found >= FOUND ? found - FOUND : -1;
 }

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which descriptors of another process are copies of ours. */
+/* Which descriptor of another process is a copy of ours. */
 #ifndef VMSWAP_CTL_REMOTE_H
 #define VMSWAP_CTL_REMOTE_H
 
-#include <stdint.h>
 #include <sys/types.h>
 
 /*
- * Numbers, in process @pid, of userfaultfds that are the same open file as one of @fds. How many
- * were found, at most @count; 0 also when the process may not be looked at.
+ * The number, in process @pid, of a userfaultfd that is the same open file as our @fd. -1: there is
+ * none, or the process may not be looked at.
  */
-uint32_t remote_find(pid_t pid, const int *fds, uint32_t count, int *ret_remote);
+int remote_find(pid_t pid, int fd);
 
 #endif

@@ -2,15 +2,17 @@
 #include "ctl/supervisor/state_dir.h"
 
 #include <fcntl.h>
-#include <stdint.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "queue/base/err.h"
 
-#define PID_FILE "supervisor.pid"
+/* Of a pid file, and of one that is being written. */
+#define NAME_BYTES 32
 
 int state_dir_make(const char *path, bool *ret_is_new)
 {
@@ -51,27 +53,49 @@ static int open_folder(const char *path)
 	return errno_of(open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
-int state_dir_write_pid(const char *path)
+int state_dir_write_pid(const char *path, const char *name)
 {
 	CLEANUP_FD int folder = open_folder(path);
+	char fresh[NAME_BYTES];
 	char text[16];
 	int rc;
 
 	if (folder < 0)
 		return folder;
+	(void)snprintf(fresh, sizeof(fresh), "%s.new", name);
 	(void)snprintf(text, sizeof(text), "%d\n", (int)getpid());
-	rc = write_text(folder, PID_FILE ".new", text);
+	rc = write_text(folder, fresh, text);
 	if (rc < 0)
 		return rc;
-	return errno_of(renameat(folder, PID_FILE ".new", folder, PID_FILE));
+	return errno_of(renameat(folder, fresh, folder, name));
+}
+
+pid_t state_dir_read_pid(const char *path, const char *name)
+{
+	CLEANUP_FD int folder = open_folder(path);
+	CLEANUP_FD int fd = -1;
+	char text[16] = "";
+	long pid;
+
+	if (folder < 0)
+		return folder;
+	fd = errno_of(openat(folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+	if (fd < 0)
+		return fd;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		return -errno;
+	pid = strtol(text, NULL, 10);
+	return pid > 0 && pid <= INT_MAX ? (pid_t)pid : -ENOMSG;
 }
 
 void state_dir_clear(const char *path, bool with_folder)
 {
 	CLEANUP_FD int folder = open_folder(path);
 
-	if (folder >= 0)
-		(void)unlinkat(folder, PID_FILE, 0);
+	if (folder >= 0) {
+		(void)unlinkat(folder, STATE_DIR_SUPERVISOR, 0);
+		(void)unlinkat(folder, STATE_DIR_WORKER, 0);
+	}
 	if (with_folder)
 		(void)rmdir(path);
 }

@@ -1,18 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The folder for what outlives a worker in words: supervisor.pid, and the worker's own files. */
+/* The folder for what outlives a worker in words: process ids, and the files of state_files.h. */
 #ifndef VMSWAP_CTL_SUPERVISOR_STATE_DIR_H
 #define VMSWAP_CTL_SUPERVISOR_STATE_DIR_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 /*
  * Makes it with mode 0700, or finds it: a folder of ours that nobody else may write, else -EPERM or
  * -ENOTDIR.
  */
 int state_dir_make(const char *path, bool *ret_is_new);
-/* Our pid into supervisor.pid, mode 0600, at once or not at all. */
-int state_dir_write_pid(const char *path);
-/* Removes supervisor.pid, and, with @with_folder, the folder if it is empty then. */
+#define STATE_DIR_SUPERVISOR "supervisor.pid"
+#define STATE_DIR_WORKER     "worker.pid"
+
+/* Our pid into that file, mode 0600, at once or not at all. */
+int state_dir_write_pid(const char *path, const char *name);
+/* The pid in there, or -errno; -ENOMSG: none. */
+pid_t state_dir_read_pid(const char *path, const char *name);
+/* Removes both of these files, and, with @with_folder, the folder if it is empty then. */
 void state_dir_clear(const char *path, bool with_folder);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "ctl/config.h"
 #include "ctl/notify.h"
+#include "ctl/recover.h"
 #include "ctl/self.h"
 #include "ctl/supervisor/fdstore.h"
 #include "ctl/supervisor/launch.h"
@@ -188,7 +189,7 @@ void supervisor_worker_is_ready(struct supervisor *supervisor)
 	close_fd(take_fd(&supervisor->previous));
 	/* not earlier: another supervisor may own the folder until our worker has the socket */
 	if (!supervisor->has_served)
-		rc = state_dir_write_pid(state_dir);
+		rc = state_dir_write_pid(state_dir, STATE_DIR_SUPERVISOR);
 	if (rc < 0)
 		log_error("no supervisor.pid in %s: %s", state_dir, strerror(-rc));
 	supervisor->has_served = true;
@@ -323,6 +324,9 @@ static int prepare(struct supervisor *supervisor)
 	self_raise_files(STORE_FDS_MAX + OWN_FDS);
 	self_spare_from_oom();
 	fdstore_take(&supervisor->store);
+	rc = recover_take(supervisor->config, &supervisor->store);
+	if (rc < 0)
+		return rc;
 	launch_prepare();
 	supervisor->signals = open_signals();
 	supervisor->program = errno_of(open("/proc/self/exe", O_PATH | O_CLOEXEC));
@@ -353,6 +357,8 @@ int supervisor_run(const struct config *config, char **argv, int ready_fd)
 	start_worker(&supervisor);
 	while (!supervisor.has_ended)
 		turn(&supervisor);
+	if (store_count_of_guests(&supervisor.store) == 0)
+		recover_forget(config);
 	if (supervisor.has_served)
 		state_dir_clear(config->state_dir, supervisor.owns_state_dir);
 	else if (supervisor.owns_state_dir)

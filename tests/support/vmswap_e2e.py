@@ -340,16 +340,18 @@ class Daemon(Console):
                                 "--socket", self.socket, *args])
         self.rpc = None
         wait_until(self._connect, "the daemon's socket answers")
-        self.pid = self.rpc.call("daemon.status")["worker_pid"]
         self.idle_fds = self.open_fds()
 
     def _connect(self):
+        """To a worker of this supervisor: that of a dead one, which --recover ends, may answer."""
         check(self.process.poll() is None, f"{self.name} ended:\n{self.tail()}")
         try:
             self.rpc = Rpc(self.socket)
-            return self.rpc.call("daemon.ping")["pong"]
-        except (FileNotFoundError, ConnectionRefusedError):
+            status = self.rpc.call("daemon.status")
+        except (OSError, EOFError):
             return False
+        self.pid = status["worker_pid"]
+        return status["supervisor_pid"] == self.process.pid
 
     def open_fds(self):
         """What the daemon has open, but for the events its threads make once and keep."""

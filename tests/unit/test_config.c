@@ -249,7 +249,11 @@ Test(config, each_socket_has_a_state_folder_of_its_own)
 	cr_expect_str_eq(config.state_dir, "/run/vmswapd");
 	cr_assert_eq(PARSE(&config, NULL, "--socket", "/tmp/s", NULL), 0);
 	cr_expect_str_eq(config.state_dir, "/tmp/s.state");
-	cr_assert_eq(PARSE(&config, NULL, "--state-dir", "/x", "--socket", "/tmp/s", NULL), 0);
+	cr_expect_not(config.is_recover);
+	cr_assert_eq(
+		PARSE(&config, NULL, "--recover", "--state-dir", "/x", "--socket", "/tmp/s", NULL),
+		0);
+	cr_expect(config.is_recover);
 	cr_expect_str_eq(config.state_dir, "/x");
 	cr_expect_eq(PARSE(&config, &problem, "--state-dir", "", NULL), -EINVAL);
 }

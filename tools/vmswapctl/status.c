@@ -97,7 +97,8 @@ void status_print_daemon(const json_t *daemon)
 	print_line("supervisor", "pid %" PRIu64 ", %" PRIu64 " restarts",
 		status_number(daemon, "supervisor_pid"), status_number(daemon, "restarts"));
 	print_line("socket", "%s", status_text(daemon, "socket"));
-	print_line("state in", "%s", status_text(daemon, "state_dir"));
+	print_line("state in", "%s%s", status_text(daemon, "state_dir"),
+		json_is_true(json_object_get(daemon, "recoverable")) ? ", recoverable" : "");
 	print_line("shards", "%" PRIu64, status_number(daemon, "shards"));
 	print_array_line("cpus", json_object_get(daemon, "cpus"));
 	print_line("store", "%s%s%s%s: %s used of %s, %s retired after errors",
