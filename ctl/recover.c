@@ -21,11 +21,15 @@
 #include "engine/layout.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
+#include "queue/base/clock.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
 
 /* A process that was killed is gone within milliseconds, unless the kernel waits for a disk. */
 #define KILL_WAIT_MS 30000
+/* What a disk with working error recovery takes for an I/O, at most. */
+#define STORE_WAIT_MS 30000u
+#define STORE_POLL_MS 10
 
 struct recovery {
 	const struct config *config;
@@ -338,6 +342,22 @@ static int put_vm(struct recovery *recovery, const struct found_vm *vm)
 	return rc;
 }
 
+/*
+ * The kernel lets go of a dead process's store, and of the lock on it, once the I/O that it had under
+ * way has ended; there is no event for that.
+ */
+static int reopen_store(const char *path, enum swapfile_kind kind)
+{
+	const uint64_t deadline_ns = clock_ns() + STORE_WAIT_MS * NS_PER_MS;
+	int fd = swapfile_reopen(path, kind);
+
+	while (fd == -EBUSY && clock_ns() < deadline_ns) {
+		(void)poll(NULL, 0, STORE_POLL_MS);
+		fd = swapfile_reopen(path, kind);
+	}
+	return fd;
+}
+
 static int put_engine(struct recovery *recovery)
 {
 	int fds[ENGINE_PARTS];
@@ -347,8 +367,7 @@ static int put_engine(struct recovery *recovery)
 	fds[ENGINE_SLOT_MAP] = state_files_find_slots(&recovery->files);
 	fds[ENGINE_HEADER] = errno_of(fcntl(recovery->header_fd, F_DUPFD_CLOEXEC, 3));
 	fds[ENGINE_STORE] =
-		rc < 0 ? rc
-		       : swapfile_reopen(path, (enum swapfile_kind)recovery->header.store_kind);
+		rc < 0 ? rc : reopen_store(path, (enum swapfile_kind)recovery->header.store_kind);
 	rc = put(recovery, LEDGER_ENGINE_NAME, fds, ENGINE_PARTS);
 	if (rc < 0)
 		log_error("the store %s cannot be taken back: %s", path, strerror(-rc));

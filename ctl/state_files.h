@@ -5,8 +5,8 @@
  *
  *   engine.header engine.slots                       the engine's tables
  *   engine.store                                     a symbolic link to the store
- *   vm-N.ledger .words .digests .chunks .header      those of VM N; complete with the ledger, which
- *                                                    comes last and goes first
+ *   vm-N.ledger .words .digests .chunks .header      those of VM N; complete with the ledger,
+ *                                                    which comes last and goes first
  *   worker.pid                                       the last worker
  *   in the kernel's keyring (keyring.h)              the key of VM N
  *
