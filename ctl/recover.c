@@ -343,8 +343,8 @@ static int put_vm(struct recovery *recovery, const struct found_vm *vm)
 }
 
 /*
- * The kernel lets go of a dead process's store, and of the lock on it, once the I/O that it had under
- * way has ended; there is no event for that.
+ * The kernel lets go of a dead process's store, and of the lock on it, once the I/O that it had
+ * under way has ended; there is no event for that.
  */
 static int reopen_store(const char *path, enum swapfile_kind kind)
 {

@@ -13,8 +13,8 @@
  * The directory must be of a tmpfs: tables on a disk would be written to it, and waited for, all
  * the time. Without one nothing is kept, and nothing else changes.
  *
- * Whoever holds engine.header open holds its lock (flock(2)): as long as somebody does, the state is
- * in use. Control threads.
+ * Whoever holds engine.header open holds its lock (flock(2)): as long as somebody does, the state
+ * is in use. Control threads.
  */
 #ifndef VMSWAP_CTL_STATE_FILES_H
 #define VMSWAP_CTL_STATE_FILES_H
