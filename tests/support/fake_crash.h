@@ -14,5 +14,7 @@ void fake_crash_point(void);
  */
 void fake_crash(void);
 void fake_drain(void);
+/* None of them does. */
+void fake_forget_writes(void);
 
 #endif

@@ -2,6 +2,7 @@
 /* io/swapfile.h and io/shared.h: a disk in memory that can go bad, and plain memory. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -35,7 +36,7 @@ int swapfile_open(const struct swapfile_config *config, struct swapfile *ret_swa
 	ASSERT(world.disk != NULL);
 	ASSERT(world.slot != NULL);
 	*ret_swapfile = (struct swapfile){
-		.fd = fake_descriptor("fake-disk"),
+		.fd = fake_descriptor(),
 		.kind = config->kind,
 		.size_bytes = slots * PAGE_BYTES,
 	};
@@ -67,24 +68,22 @@ int swapfile_drain(const struct swapfile *swapfile, uint64_t offset)
 	return 0;
 }
 
-/* A memfd, so that a successor finds it by its descriptor. */
-static int map_shared(int fd, uint64_t size_bytes, struct shared *ret_shared)
-{
-	void *memory = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-	if (memory == MAP_FAILED)
-		return -ENOMEM;
-	*ret_shared = (struct shared){.memory = memory, .size_bytes = size_bytes, .fd = fd};
-	return 0;
-}
-
+/* A successor in the same process sees the same memory by its descriptor. */
 int shared_open(const char *name, uint64_t size_bytes, struct shared *ret_shared)
 {
-	const uint64_t size = divide_up(size_bytes, PAGE_BYTES) * PAGE_BYTES;
-	const int fd = fake_descriptor(name);
+	struct fake_shared *kept = &world.shared[world.shared_count++];
+	const int fd = fake_descriptor();
 
-	ASSERT(ftruncate(fd, (off_t)size) == 0);
-	return map_shared(fd, size, ret_shared);
+	ASSERT(world.shared_count <= SHARED_MAX);
+	*kept = (struct fake_shared){
+		.inode = fake_inode(fd),
+		.size_bytes = divide_up(size_bytes, PAGE_BYTES) * PAGE_BYTES,
+		.is_state = strcmp(name, "vmswap-pages") == 0 || strcmp(name, "vmswap-slots") == 0,
+	};
+	kept->memory = map_memory(kept->size_bytes);
+	ASSERT(kept->memory != NULL);
+	*ret_shared = (struct shared){kept->memory, kept->size_bytes, fd};
+	return 0;
 }
 
 int shared_open_secret(const char *name, uint64_t size_bytes, struct shared *ret_shared)
@@ -94,10 +93,18 @@ int shared_open_secret(const char *name, uint64_t size_bytes, struct shared *ret
 
 int shared_adopt(int fd, uint64_t size_bytes, struct shared *ret_shared)
 {
-	const int copy = dup(fd);
+	const uint64_t inode = fake_inode(fd);
 
-	ASSERT(copy >= 0);
-	return map_shared(copy, divide_up(size_bytes, PAGE_BYTES) * PAGE_BYTES, ret_shared);
+	for (uint32_t i = 0; i < world.shared_count; i++) {
+		const struct fake_shared *kept = &world.shared[i];
+
+		if (kept->inode != inode)
+			continue;
+		ASSERT(kept->size_bytes == divide_up(size_bytes, PAGE_BYTES) * PAGE_BYTES);
+		*ret_shared = (struct shared){kept->memory, kept->size_bytes, dup(fd)};
+		return 0;
+	}
+	fake_fail("descriptor %d is no shared memory", fd);
 }
 
 int shared_next_data(
@@ -110,13 +117,19 @@ int shared_next_data(
 	return 0;
 }
 
+/* The memory stays: nobody knows here whether a supervisor holds it as well. */
 void shared_close(struct shared *shared)
 {
 	if (!shared->memory)
 		return;
-	(void)munmap(shared->memory, shared->size_bytes);
 	close_fd(shared->fd);
 	*shared = (struct shared){.fd = -1};
+}
+
+void fake_shared_free(void)
+{
+	for (uint32_t i = 0; i < world.shared_count; i++)
+		(void)munmap(world.shared[i].memory, world.shared[i].size_bytes);
 }
 
 bool fake_slot_is_lost(uint32_t slot)
@@ -131,9 +144,15 @@ const uint8_t *fake_slot(uint32_t slot)
 	return world.disk + (uint64_t)slot * PAGE_BYTES;
 }
 
-void fake_rot(uint32_t slot)
+uint8_t *fake_change_slot(uint64_t slot)
 {
 	ASSERT(slot < world.disk_slots);
-	world.disk[(uint64_t)slot * PAGE_BYTES + 100] ^= 0x10;
+	fake_keep(world.disk + slot * PAGE_BYTES);
+	return world.disk + slot * PAGE_BYTES;
+}
+
+void fake_rot(uint32_t slot)
+{
+	fake_change_slot(slot)[100] ^= 0x10;
 	world.slot[slot].is_bad = true;
 }

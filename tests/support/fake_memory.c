@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* io/guest.h: memfds and what processes map of them; and what a VMM does to both. */
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,7 +15,7 @@
 int fake_memfd(uint64_t pages)
 {
 	struct fake_memfd *memfd = &world.memfd[world.memfd_count++];
-	const int fd = fake_descriptor("fake-memfd");
+	const int fd = fake_descriptor();
 
 	ASSERT(world.memfd_count <= MEMFDS_MAX);
 	ASSERT(world.process_count == 0);
@@ -38,9 +39,16 @@ struct fake_memfd *fake_memfd_of(int fd)
 	fake_fail("descriptor %d is no memfd", fd);
 }
 
-uint8_t *fake_content(const struct fake_memfd *memfd, uint64_t page)
+const uint8_t *fake_content(const struct fake_memfd *memfd, uint64_t page)
 {
 	ASSERT(page < memfd->pages);
+	return memfd->memory + page * PAGE_BYTES;
+}
+
+uint8_t *fake_change(const struct fake_memfd *memfd, uint64_t page)
+{
+	ASSERT(page < memfd->pages);
+	fake_keep(memfd->memory + page * PAGE_BYTES);
 	return memfd->memory + page * PAGE_BYTES;
 }
 
@@ -71,7 +79,7 @@ void fake_drop(struct fake_memfd *memfd, uint64_t page)
 		zap_pte(&world.process[i].pte[memfd - world.memfd][page]);
 	memfd->page[page].is_present = false;
 	memfd->page[page].incarnation++;
-	memset(fake_content(memfd, page), SCRAMBLE, PAGE_BYTES);
+	memset(fake_change(memfd, page), SCRAMBLE, PAGE_BYTES);
 }
 
 uint32_t fake_process(void)
@@ -80,7 +88,7 @@ uint32_t fake_process(void)
 	struct fake_process *process = &world.process[index];
 
 	ASSERT(index < FAKE_PROCESSES_MAX);
-	process->pidfd = fake_descriptor("fake-pid");
+	process->pidfd = fake_descriptor();
 	process->inode = fake_inode(process->pidfd);
 	for (uint32_t i = 0; i < world.memfd_count; i++) {
 		process->pte[i] = calloc(world.memfd[i].pages, sizeof(*process->pte[i]));
@@ -127,12 +135,27 @@ void fake_discard(int memfd, uint64_t page)
 	if (!state->is_present)
 		return;
 	fake_drop(target, page);
-	memset(fake_content(target, page), 0, PAGE_BYTES);
+	memset(fake_change(target, page), 0, PAGE_BYTES);
 }
 
 bool fake_is_present(int memfd, uint64_t page)
 {
 	return fake_memfd_of(memfd)->page[page].is_present;
+}
+
+bool fake_is_mapped(int memfd, uint64_t page)
+{
+	const ptrdiff_t index = fake_memfd_of(memfd) - world.memfd;
+
+	for (uint32_t i = 0; i < world.process_count; i++)
+		if (world.process[i].pte[index][page].flags & PTE_MAPPED)
+			return true;
+	return false;
+}
+
+const uint8_t *fake_page_content(int memfd, uint64_t page)
+{
+	return fake_content(fake_memfd_of(memfd), page);
 }
 
 bool fake_is_registered(uint32_t process, uint64_t address)
@@ -253,18 +276,18 @@ int guest_cached_bytes(int memfd, uint64_t *ret_bytes)
 /* A descriptor of its own whose offset names the process. */
 int guest_pagemap_open(int pid)
 {
-	const int fd = fake_descriptor("fake-pagemap");
+	const int fd = fake_descriptor();
 
-	ASSERT(lseek(fd, pid, SEEK_SET) == pid);
+	*fake_fd_value(fd) = (uint64_t)pid;
 	return fd;
 }
 
 static struct fake_process *process_of_pagemap(int fd)
 {
-	const off_t pid = lseek(fd, 0, SEEK_CUR);
+	const uint64_t pid = *fake_fd_value(fd);
 
 	ASSERT(pid >= 1000);
-	ASSERT(pid < 1000 + (off_t)world.process_count);
+	ASSERT(pid < 1000 + world.process_count);
 	return &world.process[pid - 1000];
 }
 

@@ -13,9 +13,9 @@
 /* Scheduling points after which a thread that waits is lost. */
 #define WAIT_MAX 40000u
 
-static uint64_t *stamp(const struct fake_memfd *memfd, uint64_t page, uint32_t i)
+static uint64_t stamp(const uint8_t *content, uint32_t i)
 {
-	return (uint64_t *)(void *)(fake_content(memfd, page) + i * (PAGE_BYTES / STAMPS));
+	return *(const uint64_t *)(const void *)(content + i * (PAGE_BYTES / STAMPS));
 }
 
 /* What stamp @i of @page holds in @version. */
@@ -27,12 +27,29 @@ static uint64_t stamp_of(
 	return version << 32 | (uint64_t)(memfd - world.memfd) << 28 | page << 4 | i;
 }
 
-static bool holds(const struct fake_memfd *memfd, uint64_t page, uint64_t version)
+static bool is_version(
+	const uint8_t *content, const struct fake_memfd *memfd, uint64_t page, uint64_t version)
 {
 	for (uint32_t i = 0; i < STAMPS; i++)
-		if (*stamp(memfd, page, i) != stamp_of(memfd, page, version, i))
+		if (stamp(content, i) != stamp_of(memfd, page, version, i))
 			return false;
 	return true;
+}
+
+static bool holds(const struct fake_memfd *memfd, uint64_t page, uint64_t version)
+{
+	return is_version(fake_content(memfd, page), memfd, page, version);
+}
+
+bool fake_is_right(int memfd, uint64_t page, const uint8_t *content)
+{
+	const struct fake_memfd *of = fake_memfd_of(memfd);
+	const struct fake_page *state = &of->page[page];
+
+	if (!content)
+		return state->version == 0 || state->may_be_zero;
+	return is_version(content, of, page, state->version) ||
+	       (state->may_be_zero && is_version(content, of, page, 0));
 }
 
 void fake_check_page(struct fake_memfd *memfd, uint64_t page, const char *who)
@@ -50,23 +67,25 @@ void fake_check_page(struct fake_memfd *memfd, uint64_t page, const char *who)
 	}
 	fake_fail("LOSS: %s: memfd %ld page %lu is not version %lu%s but %lx, %lx", who,
 		(long)(memfd - world.memfd), page, state->version,
-		state->may_be_zero ? " or zero" : "", *stamp(memfd, page, 0),
-		*stamp(memfd, page, STAMPS - 1));
+		state->may_be_zero ? " or zero" : "", stamp(fake_content(memfd, page), 0),
+		stamp(fake_content(memfd, page), STAMPS - 1));
 }
 
 /* @is_varied: now and then zeros, or what is there already. */
 static void write_page(struct fake_memfd *memfd, uint64_t page, bool is_varied)
 {
 	struct fake_page *state = &memfd->page[page];
+	uint8_t *content = fake_change(memfd, page);
 
 	if (is_varied && fake_one_in(12)) {
-		memset(fake_content(memfd, page), 0, PAGE_BYTES);
+		memset(content, 0, PAGE_BYTES);
 		state->version = 0;
 	} else {
 		if (state->version == 0 || !is_varied || !fake_one_in(16))
 			state->version = ++world.versions;
 		for (uint32_t i = 0; i < STAMPS; i++)
-			*stamp(memfd, page, i) = stamp_of(memfd, page, state->version, i);
+			*(uint64_t *)(void *)(content + i * (PAGE_BYTES / STAMPS)) =
+				stamp_of(memfd, page, state->version, i);
 	}
 	state->may_be_zero = false;
 }
@@ -138,7 +157,7 @@ static void fill_by_kernel(const struct fake_place *place)
 	struct fake_page *state = &place->memfd->page[place->page];
 
 	if (!state->is_present)
-		memset(fake_content(place->memfd, place->page), 0, PAGE_BYTES);
+		memset(fake_change(place->memfd, place->page), 0, PAGE_BYTES);
 	state->is_present = true;
 	place->pte->flags = PTE_MAPPED;
 }
@@ -187,7 +206,7 @@ static bool maybe_balloon(const struct fake_place *place)
 		state->may_be_zero = true;
 		if (state->is_present) {
 			fake_drop(place->memfd, place->page);
-			memset(fake_content(place->memfd, place->page), 0, PAGE_BYTES);
+			memset(fake_change(place->memfd, place->page), 0, PAGE_BYTES);
 		}
 		return true;
 	}
@@ -195,7 +214,7 @@ static bool maybe_balloon(const struct fake_place *place)
 		return false;
 	/* fallocate(2): a page of zeros where there was a hole. */
 	state->is_present = true;
-	memset(fake_content(place->memfd, place->page), 0, PAGE_BYTES);
+	memset(fake_change(place->memfd, place->page), 0, PAGE_BYTES);
 	return true;
 }
 

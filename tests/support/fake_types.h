@@ -15,6 +15,7 @@
 #define POSTED_MAX  64u
 #define DMAS_MAX    16u
 #define LATE_MAX    4096u
+#define SHARED_MAX  32u
 
 #define PTE_MAPPED     1u
 #define PTE_ARMED      2u /* mapped: the write mark; else the marker that a zap left */
@@ -107,6 +108,20 @@ struct fake_dma {
 struct fake_slot {
 	bool is_bad;
 	uint32_t failed_reads;
+};
+
+/* What a descriptor of the world stands for. */
+struct fake_fd {
+	uint64_t inode; /* 0: not open */
+	uint64_t value; /* of an eventfd, or the offset */
+};
+
+/* Memory that outlives a daemon. */
+struct fake_shared {
+	uint64_t inode;
+	void *memory;
+	uint64_t size_bytes;
+	bool is_state; /* where pages are, not what they hold or when */
 };
 
 /* A write that the liar put off. */

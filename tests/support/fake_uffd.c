@@ -25,7 +25,7 @@ uint8_t fake_uffd_index(const struct fake_uffd *uffd)
 int fake_uffd(uint32_t process)
 {
 	struct fake_uffd *uffd = &world.uffd[world.uffd_count++];
-	const int fd = fake_descriptor("fake-uffd");
+	const int fd = fake_descriptor();
 
 	ASSERT(world.uffd_count <= UFFDS_MAX);
 	uffd->inode = fake_inode(fd);
@@ -84,7 +84,7 @@ void fake_kill(uint32_t process)
 
 int uffd_open(void)
 {
-	return fake_descriptor("fake-uffd");
+	return fake_descriptor();
 }
 
 int uffd_features(uint32_t *ret_features)
@@ -244,12 +244,15 @@ static int resolve_page(const struct resolve *resolve, uint64_t address, const u
 		map_page(resolve, &place);
 		return 0;
 	}
-	if (state->is_present)
+	if (state->is_present) {
+		/* Whoever is told so may write it through the alias. */
+		fake_keep(place.memfd->memory + place.page * PAGE_BYTES);
 		return -EEXIST;
+	}
 	if (resolve->how == HOW_COPY)
-		memcpy(fake_content(place.memfd, place.page), source, PAGE_BYTES);
+		memcpy(fake_change(place.memfd, place.page), source, PAGE_BYTES);
 	else
-		memset(fake_content(place.memfd, place.page), 0, PAGE_BYTES);
+		memset(fake_change(place.memfd, place.page), 0, PAGE_BYTES);
 	state->is_present = true;
 	map_page(resolve, &place);
 	return 0;

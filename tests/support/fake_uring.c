@@ -12,51 +12,14 @@
 
 #include "tests/support/fake_crash.h"
 #include "tests/support/fake_priv.h"
+#include "tests/support/fake_ring.h"
 
 /* Turns at whose beginning the tables are checked: one in so many. */
 #define CHECK_IN 128u
 
-enum phase {
-	PHASE_PREPARED,
-	PHASE_SUBMITTED,
-	PHASE_EFFECTIVE, /* done, nobody knows yet */
-	PHASE_ENDED,
-};
-
-enum operation_kind {
-	OPERATION_READ,
-	OPERATION_WRITE,
-	OPERATION_PUNCH,
-	OPERATION_POLL,
-	OPERATION_CANCEL,
-};
-
-struct operation {
-	enum operation_kind kind;
-	enum phase phase;
-	uint64_t token, target;
-	uint64_t chain; /* punches of one chain share it, and follow each other by order */
-	uint64_t order;
-	int fd;
-	int32_t result;
-	bool is_gone; /* a poll that ends */
-	uint8_t *buffer;
-	const struct iovec *vector;
-	uint32_t count;
-	uint64_t offset, size_bytes;
-};
-
-struct uring {
-	bool is_enabled;
-	uint32_t places, count;
-	uint64_t order;
-	struct operation *operation;
-};
-
-#define RINGS_MAX   8u
 #define ORPHANS_MAX 8192u
 
-static struct uring *open_rings[RINGS_MAX];
+struct uring *fake_rings[RINGS_MAX];
 
 /* Pages of writes that a dead daemon had under way. */
 static struct {
@@ -78,12 +41,12 @@ int uring_open(uint32_t depth, struct uring **ret_ring)
 
 	ASSERT(is_power_of_two(depth));
 	ASSERT(ring != NULL);
-	while (open_rings[i])
+	while (fake_rings[i])
 		i++;
 	ASSERT(i < RINGS_MAX);
-	open_rings[i] = ring;
+	fake_rings[i] = ring;
 	ring->places = 2 * depth;
-	ring->operation = calloc(ring->places, sizeof(*ring->operation));
+	ring->operation = reallocarray(NULL, ring->places, sizeof(*ring->operation));
 	ASSERT(ring->operation != NULL);
 	*ret_ring = ring;
 	return 0;
@@ -94,8 +57,8 @@ void uring_close(struct uring *ring)
 	if (!ring)
 		return;
 	for (uint32_t i = 0; i < RINGS_MAX; i++)
-		if (open_rings[i] == ring)
-			open_rings[i] = NULL;
+		if (fake_rings[i] == ring)
+			fake_rings[i] = NULL;
 	free(ring->operation);
 	free(ring);
 }
@@ -226,8 +189,7 @@ static void write_pages(const struct operation *operation)
 	const uint64_t first = operation->offset / PAGE_BYTES;
 
 	for (uint32_t i = 0; i < operation->count; i++) {
-		memcpy(world.disk + (first + i) * PAGE_BYTES, written_page(operation, i),
-			PAGE_BYTES);
+		memcpy(fake_change_slot(first + i), written_page(operation, i), PAGE_BYTES);
 		world.slot[first + i] = (struct fake_slot){0};
 		if (fake_one_in(16))
 			fake_schedule(); /* the device takes one page after the other */
@@ -249,8 +211,7 @@ static void write_late(void)
 	if (world.late_count == 0 || !fake_one_in(64))
 		return;
 	for (uint32_t i = 0; i < world.late_count; i++)
-		memcpy(world.disk + world.late[i].slot * PAGE_BYTES, world.late[i].from,
-			PAGE_BYTES);
+		memcpy(fake_change_slot(world.late[i].slot), world.late[i].from, PAGE_BYTES);
 	world.late_count = 0;
 }
 
@@ -275,13 +236,15 @@ static void write_slots(struct operation *operation)
 		return;
 	}
 	for (uint32_t i = 0; i < operation->count; i++)
-		memset(world.disk + (first + i) * PAGE_BYTES, 0x5c, PAGE_BYTES);
+		memset(fake_change_slot(first + i), 0x5c, PAGE_BYTES);
 }
 
 static void punch_disk(const struct operation *operation)
 {
-	ASSERT(operation->offset + operation->size_bytes <= world.disk_slots * PAGE_BYTES);
-	memset(world.disk + operation->offset, 0, operation->size_bytes);
+	const uint64_t end = operation->offset + operation->size_bytes;
+
+	for (uint64_t at = operation->offset; at < end; at += PAGE_BYTES)
+		memset(fake_change_slot(at / PAGE_BYTES), 0, PAGE_BYTES);
 }
 
 /* A huge folio that somebody holds: unmapped, zeroed where it is. */
@@ -291,7 +254,7 @@ static void zero_in_place(struct fake_memfd *memfd, uint64_t page)
 
 	fake_drop(memfd, page);
 	memfd->page[page].is_present = was_present;
-	memset(fake_content(memfd, page), 0, PAGE_BYTES);
+	memset(fake_change(memfd, page), 0, PAGE_BYTES);
 }
 
 static void punch_memfd(struct operation *operation)
@@ -491,9 +454,9 @@ void fake_crash(void)
 {
 	world.is_running = true; /* no guest runs in between */
 	for (uint32_t i = 0; i < RINGS_MAX; i++) {
-		if (open_rings[i])
-			die(open_rings[i]);
-		open_rings[i] = NULL;
+		if (fake_rings[i])
+			die(fake_rings[i]);
+		fake_rings[i] = NULL;
 	}
 	for (uint32_t i = 0; i < world.uffd_count; i++)
 		world.uffd[i].has_edge = true;
@@ -502,7 +465,7 @@ void fake_crash(void)
 
 static void write_orphan(uint32_t i)
 {
-	memcpy(world.disk + orphan[i].slot * PAGE_BYTES, orphan[i].page, PAGE_BYTES);
+	memcpy(fake_change_slot(orphan[i].slot), orphan[i].page, PAGE_BYTES);
 	orphan[i] = orphan[--orphan_count];
 }
 
@@ -517,4 +480,9 @@ void fake_drain(void)
 {
 	while (orphan_count > 0)
 		write_orphan(0);
+}
+
+void fake_forget_writes(void)
+{
+	orphan_count = 0;
 }

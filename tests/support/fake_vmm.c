@@ -51,7 +51,7 @@ static void discard_range(const struct fake_process *process, uint64_t address, 
 		if (!place.memfd->page[place.page].is_present)
 			continue;
 		fake_drop(place.memfd, place.page);
-		memset(fake_content(place.memfd, place.page), 0, PAGE_BYTES);
+		memset(fake_change(place.memfd, place.page), 0, PAGE_BYTES);
 	}
 }
 

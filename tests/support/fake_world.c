@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Chance, time, failures and scheduling of the fake world. */
-#include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -91,6 +89,8 @@ void fake_end(void)
 	if (world.disk)
 		(void)munmap(world.disk, world.disk_slots * PAGE_BYTES);
 	free(world.slot);
+	fake_shared_free();
+	fake_fds_forget();
 	memset(&world, 0, sizeof(world));
 }
 
@@ -137,7 +137,11 @@ bool fake_fails(enum fake_failure kind, uint32_t ways, uint32_t *ret_how)
 
 void fake_crash_point(void)
 {
-	if (world.is_running || world.config.crash_in == 0 || --world.config.crash_in > 0)
+	if (world.is_running)
+		return;
+	if (world.config.point)
+		world.config.point(world.config.sim);
+	if (world.config.crash_in == 0 || --world.config.crash_in > 0)
 		return;
 	world.config.crash(world.config.sim);
 	UNREACHABLE();
@@ -173,22 +177,4 @@ void fake_pass(uint64_t ns)
 {
 	world.now_ns += ns;
 	fake_dma_step();
-}
-
-int fake_descriptor(const char *name)
-{
-	const int fd = memfd_create(name, MFD_CLOEXEC);
-
-	if (fd < 0)
-		fake_fail("memfd_create: %s", strerror(errno));
-	return fd;
-}
-
-uint64_t fake_inode(int fd)
-{
-	struct stat status;
-
-	if (fstat(fd, &status) < 0)
-		fake_fail("a closed descriptor is used: %d", fd);
-	return status.st_ino;
 }
