@@ -54,6 +54,9 @@ struct engine {
 	struct replies replies;
 };
 
+/* Whose turn this thread is in. Tests put it back that leave a turn for one of another engine. */
+extern _Thread_local const struct shard *shard_current;
+
 /* As engine_start() but without threads: a stepped engine. */
 int engine_new(const struct engine_config *config, struct engine **ret_engine);
 

@@ -39,11 +39,11 @@
 /* Idle moments without spinning, at most, after the CPU was found contended. */
 #define SPIN_BACKOFF_MAX 64u
 
-static _Thread_local const struct shard *current_shard;
+_Thread_local const struct shard *shard_current;
 
 void shard_assert_owner(const struct shard *shard)
 {
-	ASSERT(shard == current_shard);
+	ASSERT(shard == shard_current);
 }
 
 int shard_init(struct shard *shard, struct engine *engine, uint32_t id, int cpu)
@@ -236,7 +236,7 @@ int shard_begin(struct shard *shard)
 	struct wake *wake = cmdq_wake(shard->cmdq, shard->id);
 	int error;
 
-	current_shard = shard;
+	shard_current = shard;
 	error = uring_enable(shard->ring);
 	if (!error)
 		error = fills_register(shard);
@@ -250,7 +250,7 @@ bool shard_step(struct shard *shard)
 {
 	bool is_busy;
 
-	current_shard = shard;
+	shard_current = shard;
 	shard->step_ns = clock_ns();
 	(void)uring_submit(shard->ring);
 	is_busy = reap(shard);

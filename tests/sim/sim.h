@@ -102,9 +102,16 @@ int sim_dispatch(struct sim *sim, enum chunk_op op, uint32_t first, uint32_t cou
 struct dispatch_result sim_all(struct sim *sim, enum chunk_op op);
 /* Over all chunks until nothing is left that can come. */
 void sim_all_in(struct sim *sim);
+/* One of them, by chance; or an enable, or a pause. */
+void sim_random_operation(struct sim *sim);
 void sim_check(struct sim *sim);
 /* Its part that changes nothing; also called at the beginning of some turns. */
 void sim_check_tables(const struct sim *sim);
+/*
+ * Whether a guest that touched a page now would see what it must: page cache, page tables, slots,
+ * digests and words, without touching anything. After sim_recover().
+ */
+void sim_audit(const struct sim *sim);
 /* Counts what the engine told. */
 void sim_take_events(struct sim *sim);
 /* After unregistering a lost page must go on being an error in every process, not become zeros. */

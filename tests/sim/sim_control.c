@@ -147,3 +147,22 @@ void sim_all_in(struct sim *sim)
 	if (count.state[PAGE_SWAPPED] > 0)
 		fake_fail("%lu pages stay out, error %d", count.state[PAGE_SWAPPED], result.error);
 }
+
+void sim_random_operation(struct sim *sim)
+{
+	static const enum sim_enable ways[] = {SIM_RIGHT, SIM_RIGHT, SIM_WITHOUT_SCAN, SIM_PAGEOUT};
+	const uint32_t chunks = vm_chunk_count(sim->vm);
+	struct dispatch_result result;
+
+	switch (fake_random(9)) {
+	case 0:
+	case 1:
+	case 2: (void)sim_enable(sim, ways[fake_random(4)], 0, chunks); break;
+	case 3: (void)sim_dispatch(sim, CHUNK_TRIM, 0, chunks, &result); break;
+	case 4:
+	case 5: (void)sim_dispatch(sim, CHUNK_OUT, 0, chunks, &result); break;
+	case 6: (void)sim_dispatch(sim, CHUNK_IN, 0, chunks, &result); break;
+	case 7: (void)engine_release_space(sim->engine, 2 * CHUNK_BYTES); break;
+	default: sim_idle(sim, (uint32_t)fake_random(100)); break;
+	}
+}

@@ -73,25 +73,6 @@ static void choose_world(struct sim_config *config, uint64_t seed)
 	world->discard_in = seed % 2 == 1 ? 500 : 0;
 }
 
-static void one_operation(struct sim *sim)
-{
-	static const enum sim_enable ways[] = {SIM_RIGHT, SIM_RIGHT, SIM_WITHOUT_SCAN, SIM_PAGEOUT};
-	const uint32_t chunks = vm_chunk_count(sim->vm);
-	struct dispatch_result result;
-
-	switch (fake_random(9)) {
-	case 0:
-	case 1:
-	case 2: (void)sim_enable(sim, ways[fake_random(4)], 0, chunks); break;
-	case 3: (void)sim_dispatch(sim, CHUNK_TRIM, 0, chunks, &result); break;
-	case 4:
-	case 5: (void)sim_dispatch(sim, CHUNK_OUT, 0, chunks, &result); break;
-	case 6: (void)sim_dispatch(sim, CHUNK_IN, 0, chunks, &result); break;
-	case 7: (void)engine_release_space(sim->engine, 2 * CHUNK_BYTES); break;
-	default: sim_idle(sim, (uint32_t)fake_random(100)); break;
-	}
-}
-
 /* The daemon that recovers may die as well: sooner or later one comes through. */
 static void live_and_die(struct sim *sim)
 {
@@ -109,7 +90,7 @@ static void live_and_die(struct sim *sim)
 		if (!is_whole)
 			sim_recover(sim);
 		is_whole = true;
-		one_operation(sim);
+		sim_random_operation(sim);
 	}
 	fake_config()->crash_in = 0;
 	if (!is_whole)

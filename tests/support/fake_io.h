@@ -67,11 +67,9 @@ struct fake_config {
 	void (*check)(void *argument);
 	void *sim;
 	enum fake_lie lie;
-	/* Called at the crash point that many from now; 0: never. Does not return. */
+	/* Called at each crash point; at the one so many from now (0: never), without return. */
+	void (*point)(void *sim), (*crash)(void *sim);
 	uint64_t crash_in;
-	void (*crash)(void *sim);
-	/* Called at every crash point; returns. */
-	void (*point)(void *sim);
 };
 
 /* One world at a time. */
@@ -139,11 +137,6 @@ uint32_t fake_fork(uint32_t process);
 /* Every page in RAM or zero, seen in the memfds, must be right: nothing may be out. */
 void fake_verify(void);
 bool fake_is_present(int memfd, uint64_t page);
-/* Whether a guest may see @content there; NULL: zeros. */
-bool fake_is_right(int memfd, uint64_t page, const uint8_t *content);
-/* Mapped by a process. */
-bool fake_is_mapped(int memfd, uint64_t page);
-const uint8_t *fake_page_content(int memfd, uint64_t page);
 bool fake_is_registered(uint32_t process, uint64_t address);
 bool fake_is_poisoned(uint32_t process, uint64_t address);
 uint64_t fake_poisoned(void);

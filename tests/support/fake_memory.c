@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "io/guest.h"
+#include "tests/support/fake_audit.h"
 #include "tests/support/fake_priv.h"
 
 #define SCRAMBLE 0xa7

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "tests/support/fake_audit.h"
 #include "tests/support/fake_priv.h"
 
 /* Stamps a page: a torn or half-filled page has different ones. */
