@@ -113,7 +113,7 @@ static int complain(const char *option, const char *value, const char *wanted)
 	return 2;
 }
 
-/* 0 when @text is no number of at least 1 with an optional K, M or G. */
+/* 0 when @text is no number of at least 1, with an optional K, M or G, that a file can be long. */
 static uint64_t parse_size(const char *text)
 {
 	static const char suffixes[] = "KMG";
@@ -123,12 +123,13 @@ static uint64_t parse_size(const char *text)
 
 	errno = 0;
 	value = strtoull(text, &end, 10);
-	if (errno != 0 || end == text || text[0] == '-')
+	/* strtoull() takes a sign, and blanks before it. */
+	if (errno != 0 || text[0] < '0' || text[0] > '9')
 		return 0;
 	if (*end == '\0')
-		return value;
+		return value <= INT64_MAX ? value : 0;
 	suffix = strchr(suffixes, *end);
-	if (!suffix || end[1] != '\0' || value > UINT64_MAX >> 30)
+	if (!suffix || end[1] != '\0' || value > (uint64_t)INT64_MAX >> 30)
 		return 0;
 	return value << 10 * (suffix - suffixes + 1);
 }
