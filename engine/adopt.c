@@ -109,6 +109,9 @@ static int heal_page(struct vm *vm, uint64_t page)
 {
 	const page_word word = page_load(&vm->table, page);
 
+	/* A hint, but one that is followed. */
+	if (page + (uint64_t)(int64_t)page_link_of(word) >= vm->table.page_count)
+		page_set_link(&vm->table, page, 0);
 	switch (page_state_of(word)) {
 	case PAGE_RESIDENT:
 	case PAGE_STAGED:
@@ -123,6 +126,14 @@ static int heal_page(struct vm *vm, uint64_t page)
 	return 0;
 }
 
+/* Behind the last page of a region a chunk has none. */
+static bool is_empty_from(const struct vm *vm, uint64_t first, uint32_t from)
+{
+	while (from < CHUNK_PAGES && page_load(&vm->table, first + from) == page_plain(PAGE_EMPTY))
+		from++;
+	return from == CHUNK_PAGES;
+}
+
 static int heal_chunk(struct vm *vm, uint32_t chunk, void *context)
 {
 	const uint64_t first = (uint64_t)chunk * CHUNK_PAGES;
@@ -130,7 +141,8 @@ static int heal_chunk(struct vm *vm, uint32_t chunk, void *context)
 	int error = 0;
 
 	(void)context;
-	if (!page_table_recount(&vm->table, &vm->stats[vm_owner(vm, chunk)], first, pages))
+	if (!is_empty_from(vm, first, pages) ||
+		!page_table_recount(&vm->table, &vm->stats[vm_owner(vm, chunk)], first, pages))
 		return -EBADMSG;
 	for (uint32_t i = 0; !error && i < pages; i++)
 		error = heal_page(vm, first + i);
@@ -201,6 +213,8 @@ int adopt_slots(struct engine *engine, struct vm *const *vms, uint32_t count)
 	ASSERT(engine->shard == NULL);
 	if (!seen)
 		return -ENOMEM;
+	if (!slots_map_is_sound(engine->slot_map.memory, slot_count))
+		error = -EBADMSG;
 	for (uint32_t i = 0; !error && i < count; i++)
 		error = each_known_chunk(vms[i], see_slots, seen);
 	if (!error)

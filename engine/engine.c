@@ -88,6 +88,14 @@ static int open_new(struct engine *engine, const struct engine_config *config)
 	return 0;
 }
 
+/* Whatever is found: a store that could be. */
+static bool describes_store(const struct engine_header *header)
+{
+	return header->store_bytes > 0 && header->store_bytes % CHUNK_BYTES == 0 &&
+	       header->store_bytes / PAGE_BYTES < SLOT_NONE &&
+	       header->store_kind <= SWAPFILE_DEVICE;
+}
+
 static int open_adopted(struct engine *engine, const int *parts)
 {
 	const struct engine_header *header;
@@ -99,6 +107,8 @@ static int open_adopted(struct engine *engine, const int *parts)
 	if (header->magic != LAYOUT_ENGINE_MAGIC || header->layout != LAYOUT_VERSION ||
 		header->shard_count != engine->shard_count)
 		return -ESTALE;
+	if (!describes_store(header))
+		return -EBADMSG;
 	const struct swapfile kept = {
 		.fd = parts[ENGINE_STORE],
 		.kind = (enum swapfile_kind)header->store_kind,

@@ -319,9 +319,10 @@ int vm_resume(struct vm *vm)
 {
 	int error;
 
-	if (!atomic_load(&vm_header(vm)->is_registered)) {
+	if (!atomic_load(&vm_header(vm)->is_registered) || vm->process_count == 0) {
 		/* It may have died before the last range was given back. */
 		unregister_all(vm, PROCESSES_MAX);
+		set_registered(vm, false);
 		return 0;
 	}
 	error = vm_register(vm);

@@ -195,6 +195,23 @@ static bool used_words(const void *map, uint64_t slot_count, uint64_t group, uin
 	return true;
 }
 
+bool slots_map_is_sound(const void *map, uint64_t slot_count)
+{
+	const uint64_t groups = slot_count / CHUNK_PAGES;
+	const uint64_t *taken = map;
+	const uint64_t *retired = taken + groups * GROUP_WORDS;
+	const uint8_t *touched = (const uint8_t *)(retired + groups * GROUP_WORDS);
+
+	for (uint64_t group = 0; group < groups; group++) {
+		if (!touched[group])
+			continue;
+		for (uint64_t i = group * GROUP_WORDS; i < (group + 1) * GROUP_WORDS; i++)
+			if ((retired[i] & ~taken[i]) != 0)
+				return false;
+	}
+	return true;
+}
+
 bool slots_map_is_used(const void *map, uint64_t slot_count, uint32_t slot)
 {
 	uint64_t words[GROUP_WORDS];

@@ -23,9 +23,11 @@ struct slots;
  */
 uint64_t slots_map_bytes(uint64_t slot_count);
 /*
- * For a successor, before any slots_new(): whether a slot is in use, and the first such slot at or
- * after @from, @slot_count when there is none.
+ * For a successor, before any slots_new(): whether the map can be one (a retired slot is taken),
+ * whether a slot is in use, and the first such slot at or after @from, @slot_count when there is
+ * none.
  */
+bool slots_map_is_sound(const void *map, uint64_t slot_count);
 bool slots_map_is_used(const void *map, uint64_t slot_count, uint32_t slot);
 uint32_t slots_map_next_used(const void *map, uint64_t slot_count, uint32_t from);
 /*

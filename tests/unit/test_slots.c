@@ -441,6 +441,23 @@ static void model_step(struct model *model, bool filling)
 		model_clean(model, shard);
 }
 
+Test(slots, a_map_is_none_when_a_retired_slot_is_not_taken)
+{
+	struct store store = new_store(SLOTS, 1);
+	uint8_t *map = store.map.memory;
+	uint32_t first;
+
+	(void)slots_take(store.shards[0], 2, &first);
+	slots_retire(store.shards[0], first);
+	cr_assert(slots_map_is_sound(map, SLOTS));
+
+	map[(SLOTS + first + 2) / 8] |= (uint8_t)(1u << (first + 2) % 8);
+
+	cr_assert(!slots_map_is_sound(map, SLOTS));
+	map[(SLOTS + first + 2) / 8] &= (uint8_t) ~(1u << (first + 2) % 8);
+	free_store(&store);
+}
+
 Test(slots, random_use_agrees_with_a_reference_through_takeovers, .timeout = 100)
 {
 	struct model *model = calloc(1, sizeof(*model));
