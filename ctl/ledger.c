@@ -193,6 +193,39 @@ void ledger_drop_process(struct ledger_entry *entry, uint32_t place)
 	keeper_forget(entry->keeper, name);
 }
 
+/* Whatever is found: a bool. */
+static bool is_bool(const bool *found)
+{
+	uint8_t byte;
+
+	memcpy(&byte, found, sizeof(byte));
+	return byte <= 1;
+}
+
+static bool is_text(const char *text, size_t size)
+{
+	return memchr(text, '\0', size) != NULL;
+}
+
+static bool process_makes_sense(const struct ledger_process *process)
+{
+	return is_bool(&process->is_used) && is_bool(&process->has_channel) &&
+	       is_text(process->comm, sizeof(process->comm)) && process->remote_count <= SHARDS_MAX;
+}
+
+/* A worker may have died of what it wrote here: nothing that is out of bounds is taken over. */
+static bool makes_sense(const struct ledger_vm *vm)
+{
+	bool does = is_bool(&vm->is_attached) && is_bool(&vm->trust_discard) &&
+		    is_bool(&vm->verify_clean) && is_bool(&vm->options.allow_locked) &&
+		    is_text(vm->name, sizeof(vm->name)) && vm->areas.count <= REGIONS_MAX &&
+		    (uint32_t)vm->zap < ZAP_WAY_COUNT;
+
+	for (uint32_t place = 0; does && place < PROCESSES_MAX; place++)
+		does = process_makes_sense(&vm->process[place]);
+	return does;
+}
+
 int ledger_find_vm(struct keeper *keeper, uint32_t number, struct ledger_found *ret_found)
 {
 	char name[KEEPER_NAME_BYTES];
@@ -213,6 +246,10 @@ int ledger_find_vm(struct keeper *keeper, uint32_t number, struct ledger_found *
 		count != 1 + VM_PARTS + ledger_vm(&found.entry)->areas.count) {
 		shared_close(&found.entry.memory);
 		return -ESTALE;
+	}
+	if (!makes_sense(ledger_vm(&found.entry))) {
+		shared_close(&found.entry.memory);
+		return -EBADMSG;
 	}
 	(void)pthread_mutex_lock(&lock);
 	is_taken[number] = true;

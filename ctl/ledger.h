@@ -115,7 +115,7 @@ struct ledger_found {
 
 /*
  * VM number @number, < VMS_MAX. -ENOENT: none; of one whose attach was not complete everything is
- * let go of. -ESTALE: of another layout.
+ * let go of. -ESTALE: of another layout. -EBADMSG: makes no sense.
  */
 int ledger_find_vm(struct keeper *keeper, uint32_t number, struct ledger_found *ret_found);
 /* The descriptors of its process in @place, @uffd_count userfaultfds among them, ours to close. */
