@@ -42,6 +42,7 @@ struct config {
 	bool is_foreground;
 	uint32_t disabled_features; /* bits of io/feature.h */
 	bool is_debug;		    /* the methods debug.* are there */
+	bool is_minimal; /* serve faults, bring memory back, no more: the supervisor's word */
 	enum log_level log_level;
 };
 

@@ -73,6 +73,7 @@ static int start_engine(const struct config *config, struct keeper *keeper,
 		.poll_us = config->poll_us,
 		.store = config->store,
 		.is_encrypted = config->is_encrypted,
+		.is_plain = config->is_minimal,
 	};
 	const bool is_successor = ledger_find_engine(keeper, parts);
 	int rc = prepare_swap_dir(config);
@@ -115,9 +116,9 @@ static void open_state_files(const struct config *config, struct state_files *fi
 	(void)state_dir_write_pid(config->state_dir, STATE_DIR_WORKER);
 }
 
-static void warn_of_slow_io(int refusal)
+static void warn_of_slow_io(const struct config *config, int refusal)
 {
-	if (refusal == 0)
+	if (refusal == 0 || config->is_minimal)
 		return;
 	log_warning(
 		"no io_uring (%s%s): threads do the disk I/O, and swapped pages come back slower",
@@ -202,9 +203,11 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	int rc;
 
 	feature_disable(config->disabled_features);
+	if (config->is_minimal)
+		feature_disable(FEATURE_IO_URING | FEATURE_SHORT_SLICE);
 	self_harden();
 	block_signals();
-	if (start_injector() < 0)
+	if (!config->is_minimal && start_injector() < 0)
 		return EXIT_FAILURE;
 	self_raise_files(FILES_MAX);
 	self_stay_in_memory();
@@ -236,7 +239,9 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	}
 	log_info("vmswapd " VMSWAP_VERSION ", %u shards, pages in %s, socket %s",
 		config->shard_count, config->store.path, config->socket_path);
-	warn_of_slow_io(engine_io_refusal(engine));
+	warn_of_slow_io(config, engine_io_refusal(engine));
+	if (config->is_minimal)
+		log_warning("minimal mode: faults are served and memory comes back, nothing else");
 	report_ready(config, keeper);
 	manager_run(manager);
 	manager_close(manager);

@@ -151,7 +151,10 @@ int injector_open(const struct injector_request *first, struct problem *problem)
 	int pair[2];
 	int error;
 
-	ASSERT(is_ours());
+	if (!is_ours())
+		return problem_set(problem, -EOWNERDEAD, "no-injector",
+			"nothing can be run in process %d: there is no injector in minimal mode",
+			first->pid);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return problem_set(problem, -errno, "no-descriptors",
 			"no socket to the injector: %s", strerror(errno));

@@ -178,6 +178,15 @@ int keeper_inherited_socket(void)
 	return fd;
 }
 
+enum handover_mode keeper_inherited_mode(void)
+{
+	const char *text = getenv(HANDOVER_MODE_ENVIRONMENT);
+	const unsigned long mode = text ? strtoul(text, NULL, 10) : HANDOVER_NORMAL;
+
+	(void)unsetenv(HANDOVER_MODE_ENVIRONMENT);
+	return mode < HANDOVER_MODES ? (enum handover_mode)mode : HANDOVER_NORMAL;
+}
+
 int keeper_open(int socket_fd, struct keeper **ret_keeper)
 {
 	const struct timeval wait = {.tv_sec = KEEPER_WAIT_MS / 1000};

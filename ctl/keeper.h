@@ -34,6 +34,8 @@ struct keeper_info {
 
 /* The supervisor's end that this process was started with, or -1. Once. */
 int keeper_inherited_socket(void);
+/* What it started this process for. Once. */
+enum handover_mode keeper_inherited_mode(void);
 /*
  * Takes @socket_fd over and fetches all that a predecessor has stored. -1: there is no supervisor,
  * and the keeper is NULL.

@@ -75,6 +75,7 @@ int main(int argc, char **argv)
 	}
 	log_set_level(config.log_level);
 	socket = keeper_inherited_socket();
+	config.is_minimal = keeper_inherited_mode() == HANDOVER_MINIMAL;
 	if (socket >= 0)
 		return daemon_run(&config, socket);
 	return config.is_foreground ? supervisor_run(&config, argv, -1)

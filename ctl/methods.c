@@ -6,6 +6,7 @@
 
 #include "ctl/call.h"
 #include "ctl/debug.h"
+#include "ctl/keeper.h"
 #include "ctl/manager.h"
 #include "ctl/methods_priv.h"
 #include "ctl/peer.h"
@@ -14,10 +15,16 @@
 #include "queue/base/bits.h"
 #include "queue/base/clock.h"
 
+enum offer {
+	OFFER_ALWAYS,
+	OFFER_NORMAL, /* not in minimal mode */
+	OFFER_DEBUG,  /* as OFFER_NORMAL, with --debug */
+};
+
 struct method {
 	const char *name;
 	void (*handle)(struct manager *manager, struct call *call);
-	bool is_debug; /* offered with --debug only */
+	enum offer offer;
 	/* Last: who forgets it is told by the compiler (-Wmissing-field-initializers). */
 	enum right right;
 };
@@ -41,29 +48,29 @@ uint64_t methods_deadline(json_int_t timeout_ms)
 }
 
 static const struct method methods[] = {
-	{"daemon.ping", methods_daemon_ping, false, RIGHT_ANY},
-	{"daemon.status", methods_daemon_status, false, RIGHT_ANY},
-	{"daemon.upgrade", methods_daemon_upgrade, false, RIGHT_ADMIN},
-	{"daemon.shutdown", methods_daemon_shutdown, false, RIGHT_ADMIN},
-	{"vm.attach", methods_attach, false, RIGHT_ADMIN},
-	{"vm.attach_self", methods_attach_self, false, RIGHT_SELF},
-	{"vm.add", methods_vm_add, false, RIGHT_ADMIN},
-	{"vm.remove", methods_vm_remove, false, RIGHT_ADMIN},
-	{"vm.detach", methods_vm_detach, false, RIGHT_SELF},
-	{"vm.list", methods_vm_list, false, RIGHT_READ},
-	{"vm.status", methods_vm_status, false, RIGHT_READ},
-	{"vm.enable", methods_vm_enable, false, RIGHT_ADMIN},
-	{"vm.trim", methods_vm_trim, false, RIGHT_ADMIN},
-	{"vm.swap_out", methods_vm_swap_out, false, RIGHT_ADMIN},
-	{"vm.disable", methods_vm_disable, false, RIGHT_ADMIN},
-	{"vm.scrub", methods_vm_scrub, false, RIGHT_ADMIN},
-	{"vm.wait", methods_vm_wait, false, RIGHT_READ},
-	{"job.list", methods_job_list, false, RIGHT_READ},
-	{"job.cancel", methods_job_cancel, false, RIGHT_ADMIN},
-	{"job.wait", methods_job_wait, false, RIGHT_READ},
-	{"events.subscribe", methods_events_subscribe, false, RIGHT_READ},
-	{"debug.record_start", methods_debug_record_start, true, RIGHT_ADMIN},
-	{"debug.record_stop", methods_debug_record_stop, true, RIGHT_ADMIN},
+	{"daemon.ping", methods_daemon_ping, OFFER_ALWAYS, RIGHT_ANY},
+	{"daemon.status", methods_daemon_status, OFFER_ALWAYS, RIGHT_ANY},
+	{"daemon.upgrade", methods_daemon_upgrade, OFFER_ALWAYS, RIGHT_ADMIN},
+	{"daemon.shutdown", methods_daemon_shutdown, OFFER_ALWAYS, RIGHT_ADMIN},
+	{"vm.attach", methods_attach, OFFER_NORMAL, RIGHT_ADMIN},
+	{"vm.attach_self", methods_attach_self, OFFER_NORMAL, RIGHT_SELF},
+	{"vm.add", methods_vm_add, OFFER_NORMAL, RIGHT_ADMIN},
+	{"vm.remove", methods_vm_remove, OFFER_NORMAL, RIGHT_ADMIN},
+	{"vm.detach", methods_vm_detach, OFFER_ALWAYS, RIGHT_SELF},
+	{"vm.list", methods_vm_list, OFFER_ALWAYS, RIGHT_READ},
+	{"vm.status", methods_vm_status, OFFER_ALWAYS, RIGHT_READ},
+	{"vm.enable", methods_vm_enable, OFFER_NORMAL, RIGHT_ADMIN},
+	{"vm.trim", methods_vm_trim, OFFER_NORMAL, RIGHT_ADMIN},
+	{"vm.swap_out", methods_vm_swap_out, OFFER_NORMAL, RIGHT_ADMIN},
+	{"vm.disable", methods_vm_disable, OFFER_ALWAYS, RIGHT_ADMIN},
+	{"vm.scrub", methods_vm_scrub, OFFER_NORMAL, RIGHT_ADMIN},
+	{"vm.wait", methods_vm_wait, OFFER_ALWAYS, RIGHT_READ},
+	{"job.list", methods_job_list, OFFER_ALWAYS, RIGHT_READ},
+	{"job.cancel", methods_job_cancel, OFFER_ALWAYS, RIGHT_ADMIN},
+	{"job.wait", methods_job_wait, OFFER_ALWAYS, RIGHT_READ},
+	{"events.subscribe", methods_events_subscribe, OFFER_ALWAYS, RIGHT_READ},
+	{"debug.record_start", methods_debug_record_start, OFFER_DEBUG, RIGHT_ADMIN},
+	{"debug.record_stop", methods_debug_record_stop, OFFER_DEBUG, RIGHT_ADMIN},
 };
 
 static const struct method *find_method(const char *name)
@@ -85,6 +92,20 @@ void methods_not_permitted(struct call *call, const char *why)
 		"%s is not permitted in the role %s: %s", call_method(call), role, why);
 }
 
+static void refuse_in_minimal_mode(struct manager *manager, struct call *call)
+{
+	struct keeper_info info;
+
+	keeper_info(manager->keeper, &info);
+	call_fail(call, CALL_REFUSED,
+		json_pack("{s:s, s:s}", "reason", "minimal-mode", "method", call_method(call)),
+		"%s is not offered in minimal mode: the worker died again and again (%u restarts), "
+		"so "
+		"this one serves faults and brings memory back, no more. Its log says what it died "
+		"of; then vmswapctl upgrade, or SIGUSR1 to the supervisor, process %d",
+		call_method(call), info.restarts, (int)info.supervisor_pid);
+}
+
 void methods_handle(void *context, struct call *call)
 {
 	struct manager *manager = context;
@@ -94,7 +115,9 @@ void methods_handle(void *context, struct call *call)
 		call_fail(call, CALL_METHOD_NOT_FOUND, NULL, "no method %s", call_method(call));
 	else if (!peer_may(call_peer(call), method->right))
 		methods_not_permitted(call, "ask root or the user of the daemon");
-	else if (method->is_debug && !manager->config->is_debug)
+	else if (manager->config->is_minimal && method->offer != OFFER_ALWAYS)
+		refuse_in_minimal_mode(manager, call);
+	else if (method->offer == OFFER_DEBUG && !manager->config->is_debug)
 		call_fail(call, CALL_METHOD_NOT_FOUND, NULL,
 			"no method %s: a vmswapd started with --debug has it", call_method(call));
 	else

@@ -59,10 +59,11 @@ static json_t *supervisor_json(const struct manager *manager)
 	struct keeper_info info;
 
 	keeper_info(manager->keeper, &info);
-	return json_pack("{s:i, s:i, s:I, s:s, s:s, s:b}", "supervisor_pid",
+	return json_pack("{s:i, s:i, s:I, s:s, s:s, s:s, s:b}", "supervisor_pid",
 		(int)info.supervisor_pid, "worker_pid", (int)getpid(), "restarts",
 		(json_int_t)info.restarts, "upgrade",
-		upgrades[MIN(info.upgrade, HANDOVER_UPGRADE_FAILED)], "state_dir",
+		upgrades[MIN(info.upgrade, HANDOVER_UPGRADE_FAILED)], "mode",
+		manager->config->is_minimal ? "minimal" : "normal", "state_dir",
 		manager->config->state_dir, "recoverable", (int)ledger_is_recoverable());
 }
 
@@ -180,9 +181,11 @@ void methods_job_wait(struct manager *manager, struct call *call)
 
 void methods_events_subscribe(struct manager *manager, struct call *call)
 {
-	(void)manager;
 	if (!params_unpack(call, "{}"))
 		return;
 	call_subscribe(call);
 	call_reply(call, json_object());
+	/* Who subscribed to the workers before was cut off with them. */
+	if (manager->config->is_minimal)
+		manager_publish(manager, "mode", NULL, json_pack("{s:s}", "mode", "minimal"));
 }

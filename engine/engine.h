@@ -29,6 +29,7 @@ struct engine_config {
 	uint32_t poll_us;     /* spin this long after activity before sleeping */
 	struct swapfile_config store;
 	bool is_encrypted; /* what is stored; a successor goes on as it was */
+	bool is_plain;	   /* a fault brings its own page, and nothing ahead */
 	/* Descriptors of a predecessor that died, borrowed (successor.h); NULL: a new engine. */
 	const int *parts;
 };
@@ -110,8 +111,7 @@ int vm_process_add(struct vm *vm, const struct process_spec *process, uint32_t *
 void vm_process_remove(struct vm *vm, uint32_t process);
 uint32_t vm_process_count(const struct vm *vm);
 
-/* Takes over the faults in all processes, or gives them back. Unregistering needs no page out.
- * -errno. */
+/* Takes over the faults in all processes, or gives them back: needs no page out. -errno. */
 int vm_register(struct vm *vm);
 int vm_unregister(struct vm *vm);
 bool vm_is_registered(const struct vm *vm);

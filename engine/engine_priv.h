@@ -30,6 +30,7 @@ struct engine {
 	/* No threads: waiting control calls run the shards' turns themselves (tests). */
 	bool is_stepped;
 	bool is_encrypted; /* what VMs store */
+	bool is_plain;	   /* faults bring their own pages only */
 	bool has_threads;
 	bool is_pinned;
 	int cpus[SHARDS_MAX]; /* of the shards, when pinned */

@@ -177,7 +177,7 @@ static bool serve_swapped(struct shard *shard, const struct fault *fault)
 	if (!fill_begin_fault(
 		    shard, fault->served, fault->page, count, fault->is_write, fault->read_ns))
 		return false;
-	if (replay_fault(&mine->replays, &vm->table, fault->page, count))
+	if (!mine->is_plain && replay_fault(&mine->replays, &vm->table, fault->page, count))
 		shard_want_replay(shard, fault->served);
 	return true;
 }

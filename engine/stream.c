@@ -14,8 +14,9 @@ struct stream *stream_hit(struct vm_shard *mine, uint64_t page)
 
 		if (stream->window != 0 && stream->next_page == page) {
 			/* A page that comes with another is touched unseen. */
-			stream->window =
-				mine->recorder ? 1 : MIN(2 * stream->window, STREAM_PAGES_MAX);
+			stream->window = mine->recorder || mine->is_plain
+						 ? 1
+						 : MIN(2 * stream->window, STREAM_PAGES_MAX);
 			stream->age = mine->stream_clock;
 			return stream;
 		}

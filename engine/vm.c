@@ -202,6 +202,8 @@ static int open_tables(struct vm *vm, const int *parts)
 	vm->shard = allocate_lines(vm->shard_count, sizeof(*vm->shard));
 	if (!vm->stats || !vm->shard)
 		return -ENOMEM;
+	for (uint32_t i = 0; i < vm->shard_count; i++)
+		vm->shard[i].is_plain = vm->engine->is_plain;
 	/* Every page begins EMPTY; which shard's gauge says so does not matter to the sum. */
 	atomic_store(&vm->stats[0].gauge[GAUGE_ZERO], (int64_t)vm->pages);
 	if (parts)

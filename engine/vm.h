@@ -56,6 +56,7 @@ struct vm_shard {
 	uint32_t served_count;
 	struct stream stream[STREAMS_MAX];
 	uint32_t stream_clock;
+	bool is_plain;		   /* faults bring their own pages only; constant */
 	struct recorder *recorder; /* NULL: not recorded */
 	struct replays replays;
 	struct cipher *cipher; /* NULL: what is stored is not encrypted */

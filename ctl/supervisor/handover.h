@@ -31,6 +31,14 @@
 #define HANDOVER_DAEMON_PREFIX "daemon."
 /* Where the worker finds its end of the pair. */
 #define HANDOVER_ENVIRONMENT "VMSWAPD_SUPERVISOR_FD"
+/* What it is started for, a number of enum handover_mode; without it: HANDOVER_NORMAL. */
+#define HANDOVER_MODE_ENVIRONMENT "VMSWAPD_MODE"
+
+enum handover_mode {
+	HANDOVER_NORMAL,
+	HANDOVER_MINIMAL, /* serves faults and brings memory back, and does nothing else */
+	HANDOVER_MODES,
+};
 
 enum handover_kind {
 	HANDOVER_HELLO = 1,

@@ -19,15 +19,19 @@
 #include "queue/base/err.h"
 #include "queue/base/log.h"
 
-/* In the environment as it is; the child writes its descriptor's number into its copy. */
+/* In the environment as they are; the child writes its descriptor's number and its mode into its
+ * copy. */
 static char environment[sizeof(HANDOVER_ENVIRONMENT) + 16] = HANDOVER_ENVIRONMENT "=-1";
+static char mode_environment[sizeof(HANDOVER_MODE_ENVIRONMENT) + 16] =
+	HANDOVER_MODE_ENVIRONMENT "=0";
 
 void launch_prepare(void)
 {
 	ASSERT(putenv(environment) == 0);
+	ASSERT(putenv(mode_environment) == 0);
 }
 
-_Noreturn static void become_worker(int program, char **argv, int socket)
+_Noreturn static void become_worker(int program, char **argv, enum handover_mode mode, int socket)
 {
 	sigset_t signals;
 
@@ -37,6 +41,8 @@ _Noreturn static void become_worker(int program, char **argv, int socket)
 	(void)sigaddset(&signals, SIGINT);
 	(void)sigprocmask(SIG_SETMASK, &signals, NULL);
 	(void)snprintf(environment, sizeof(environment), HANDOVER_ENVIRONMENT "=%d", socket);
+	(void)snprintf(mode_environment, sizeof(mode_environment), HANDOVER_MODE_ENVIRONMENT "=%d",
+		(int)mode);
 	/* everything stored is open here, too: it must not leak into the worker */
 	if (close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC) == 0 &&
 		fcntl(socket, F_SETFD, 0) == 0)
@@ -45,7 +51,7 @@ _Noreturn static void become_worker(int program, char **argv, int socket)
 	_exit(EXIT_FAILURE);
 }
 
-pid_t launch(int program, char **argv, int *ret_pidfd, int *ret_socket)
+pid_t launch(int program, char **argv, enum handover_mode mode, int *ret_pidfd, int *ret_socket)
 {
 	CLEANUP_FD int ours = -1;
 	CLEANUP_FD int theirs = -1;
@@ -61,7 +67,7 @@ pid_t launch(int program, char **argv, int *ret_pidfd, int *ret_socket)
 		return -errno;
 	pid = fork();
 	if (pid == 0)
-		become_worker(program, argv, theirs);
+		become_worker(program, argv, mode, theirs);
 	if (pid < 0)
 		return -errno;
 	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);

@@ -72,8 +72,8 @@ static void wait_for_operator(struct supervisor *supervisor)
 static int try_launch(struct supervisor *supervisor)
 {
 	struct supervisor_worker *worker = &supervisor->worker;
-	const pid_t pid =
-		launch(supervisor->program, supervisor->argv, &worker->pidfd, &worker->socket);
+	const pid_t pid = launch(supervisor->program, supervisor->argv, supervisor->mode,
+		&worker->pidfd, &worker->socket);
 
 	ASSERT(worker->pid == 0);
 	if (pid < 0)
@@ -107,11 +107,31 @@ static void replace_worker(struct supervisor *supervisor)
 	start_worker(supervisor);
 }
 
-/* The worker was killed for an upgrade. */
+/* Once more, with less of what may be the cause; if that dies as well nothing is left to try. */
+static void take_crash_loop(struct supervisor *supervisor)
+{
+	if (supervisor->mode == HANDOVER_MINIMAL) {
+		wait_for_operator(supervisor);
+		return;
+	}
+	supervisor->mode = HANDOVER_MINIMAL;
+	supervisor->death_count = 0;
+	replace_worker(supervisor);
+	log_error(
+		"the worker died %u times within %u s: from now on it runs in minimal mode, which "
+		"serves faults, brings memory back and refuses everything else. SIGUSR1 to process "
+		"%d, or an upgrade, tries the normal mode again",
+		SUPERVISOR_DEATHS_MAX, SUPERVISOR_DEATHS_S, (int)getpid());
+}
+
+/* The worker was killed for an upgrade: another program may not die of what this one did. */
 static void try_candidate(struct supervisor *supervisor)
 {
 	supervisor->previous = supervisor->program;
+	supervisor->previous_mode = supervisor->mode;
 	supervisor->program = take_fd(&supervisor->candidate);
+	supervisor->mode = HANDOVER_NORMAL;
+	supervisor->death_count = 0;
 	supervisor->upgrade = HANDOVER_UPGRADE_DONE;
 	supervisor->trial_deadline_ns = clock_ns() + TRIAL_S * NS_PER_S;
 	start_worker(supervisor);
@@ -121,6 +141,7 @@ static void roll_back(struct supervisor *supervisor)
 {
 	close_fd(supervisor->program);
 	supervisor->program = take_fd(&supervisor->previous);
+	supervisor->mode = supervisor->previous_mode;
 	supervisor->upgrade = HANDOVER_UPGRADE_FAILED;
 	supervisor->trial_deadline_ns = UINT64_MAX;
 	start_worker(supervisor);
@@ -147,7 +168,7 @@ static void decide_after_death(struct supervisor *supervisor, bool was_orderly, 
 	else if (!must_go_on(supervisor))
 		end(supervisor, WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE);
 	else if (is_crash_loop(supervisor))
-		wait_for_operator(supervisor);
+		take_crash_loop(supervisor);
 	else
 		replace_worker(supervisor);
 }
@@ -193,7 +214,9 @@ void supervisor_worker_is_ready(struct supervisor *supervisor)
 	if (rc < 0)
 		log_error("no supervisor.pid in %s: %s", state_dir, strerror(-rc));
 	supervisor->has_served = true;
-	(void)notify_send("READY=1\nSTATUS=serving");
+	(void)notify_send(supervisor->mode == HANDOVER_MINIMAL
+				  ? "READY=1\nSTATUS=minimal mode: serving faults, nothing else"
+				  : "READY=1\nSTATUS=serving");
 	if (supervisor->ready_fd >= 0) {
 		self_leave_terminal();
 		(void)!write(supervisor->ready_fd, "", 1);
@@ -236,12 +259,17 @@ static void take_end_signal(struct supervisor *supervisor)
 
 static void take_retry_signal(struct supervisor *supervisor)
 {
-	if (!supervisor->is_waiting)
+	if (!supervisor->is_waiting && supervisor->mode == HANDOVER_NORMAL)
 		return;
-	supervisor->is_waiting = false;
+	supervisor->mode = HANDOVER_NORMAL;
 	supervisor->death_count = 0;
-	replace_worker(supervisor);
-	log_info("trying again, as SIGUSR1 says");
+	if (supervisor->is_waiting) {
+		supervisor->is_waiting = false;
+		replace_worker(supervisor);
+	} else {
+		supervisor_kill_worker(supervisor); /* its death starts the next */
+	}
+	log_info("trying the normal mode again, as SIGUSR1 says");
 }
 
 static void take_signal(struct supervisor *supervisor)

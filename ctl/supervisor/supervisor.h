@@ -8,8 +8,14 @@
  *   start ──► starting ──READY──► serving ──dies──► fewer than 5 in 30 s? ┤
  *                │                   │                                    │ no
  *                │ dies, never       │ BYE, exit                          ▼
- *                ▼ served            ▼                       SIGUSR1 ◄── waiting: all is held
- *              its status          its status                            nothing is served
+ *                ▼ served            ▼                       the same in minimal mode
+ *              its status          its status                             │ 5 in 30 s again
+ *                                                                         ▼
+ *                                                            waiting: all is held, nothing is
+ *                                                            served
+ *
+ * A worker in minimal mode does without everything that is optional. SIGUSR1 or an upgrade leads
+ * back to the normal mode, from minimal mode and from waiting.
  *
  * SIGTERM and SIGINT are passed on to the worker. While there is none they end the supervisor if it
  * holds nothing of a guest, otherwise it says what and stays: guests need it. SIGHUP is ignored.

@@ -39,8 +39,10 @@ struct supervisor {
 	uint64_t trial_deadline_ns; /* of a new program's start; UINT64_MAX: none is tried */
 
 	struct supervisor_worker worker;
+	enum handover_mode mode;	  /* of the workers that are started */
+	enum handover_mode previous_mode; /* of the program that is the way back */
 	bool has_served;   /* some worker was ready once: from then on none is given up */
-	bool is_waiting;   /* for SIGUSR1, after a crash loop */
+	bool is_waiting;   /* for SIGUSR1, after a crash loop in minimal mode */
 	uint64_t retry_ns; /* a start that failed is tried again then; UINT64_MAX: none */
 	uint32_t restarts;
 	uint64_t deaths_ns[SUPERVISOR_DEATHS_MAX]; /* the last ones, a ring */

@@ -10,36 +10,10 @@ import threading
 import time
 
 import vmswap_e2e
+from vmswap_crash import (DEATHS_MAX, into_minimal_mode, into_waiting, next_worker, status_of,
+                          worker_of)
 from vmswap_e2e import Console, check, program, wait_until
 from vmswap_rpc import Rpc, RpcError
-
-DEATHS_MAX = 5
-
-
-def status_of(daemon):
-    """daemon.status over a connection of its own: those of a dead worker are dead."""
-    rpc = Rpc(daemon.socket)
-    try:
-        return rpc.call("daemon.status")
-    finally:
-        rpc.close()
-
-
-def next_worker(daemon, old_pid, timeout_s=10):
-    """The status of the worker that follows old_pid."""
-    def look():
-        try:
-            status = status_of(daemon)
-        except (OSError, EOFError, RpcError):
-            return None
-        return status if status["worker_pid"] != old_pid else None
-    return wait_until(look, f"a worker follows {old_pid}", timeout_s)
-
-
-def worker_of(daemon):
-    """The child of the supervisor, while it may not answer yet; 0: none."""
-    text = vmswap_e2e.read_file(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children")
-    return int(text.split()[0]) if text else 0
 
 
 def test_a_worker_that_dies_is_replaced(rig):
@@ -105,16 +79,13 @@ def test_who_connects_in_the_gap_is_served(rig):
     check(next_worker(daemon, worker)["restarts"] == 4, "restarts")
 
 
-def test_a_crash_loop_waits_for_the_operator(rig):
+def test_crash_loops_end_in_waiting_for_the_operator(rig):
     daemon = rig.daemon()
-    worker = status_of(daemon)["worker_pid"]
-    for _ in range(DEATHS_MAX - 1):
-        os.kill(worker, signal.SIGKILL)
-        worker = next_worker(daemon, worker)["worker_pid"]
+    check(status_of(daemon)["mode"] == "normal", f"{status_of(daemon)}")
+    check(into_minimal_mode(daemon)["restarts"] == DEATHS_MAX, "restarts")
 
-    os.kill(worker, signal.SIGKILL)
+    into_waiting(daemon)
 
-    daemon.expect(r"no more are started", 10)
     check(worker_of(daemon) == 0, "no worker runs")
     check(daemon.process.poll() is None, "the supervisor stays")
     # The listener is held: who connects waits.
@@ -125,19 +96,15 @@ def test_a_crash_loop_waits_for_the_operator(rig):
     check(not answers, "nobody answers")
     daemon.signal(signal.SIGUSR1)
     thread.join(20)
-    check(answers and answers[0]["restarts"] == DEATHS_MAX, f"{answers}")
+    check(answers and answers[0]["restarts"] == 2 * DEATHS_MAX, f"{answers}")
+    check(answers[0]["mode"] == "normal", f"{answers}")
     daemon.signal(signal.SIGTERM)
     check(daemon.wait() == 0, "an orderly end")
 
 
 def test_sigterm_ends_a_waiting_supervisor_that_holds_nothing_of_guests(rig):
     daemon = rig.daemon()
-    worker = status_of(daemon)["worker_pid"]
-    for i in range(DEATHS_MAX):
-        os.kill(worker, signal.SIGKILL)
-        if i + 1 < DEATHS_MAX:
-            worker = next_worker(daemon, worker)["worker_pid"]
-    daemon.expect(r"no more are started", 10)
+    into_waiting(daemon)
 
     daemon.signal(signal.SIGTERM)
 

@@ -39,7 +39,8 @@ ATTACHED = {"vm": "web1", "pids": [12, 34], "pages": 2048, "regions": 2, "stoppe
             "metadata_bytes": 65536}
 RESULTS = {
     "daemon.ping": {"pong": True},
-    "daemon.status": {"version": "9.9", "pid": 1, "shards": 2, "cpus": [0, 1], "socket": "/s",
+    "daemon.status": {"version": "9.9", "pid": 1, "shards": 2, "mode": "minimal",
+                      "cpus": [0, 1], "socket": "/s",
                       "store": {"path": "/var", "kind": "unnamed", "size_bytes": 1 << 30,
                                 "used_bytes": 3 << 20, "retired_bytes": 0},
                       "features": ["minor", "wp"], "io": "io_uring", "vms": 1, "uptime_s": 3700},
@@ -286,7 +287,8 @@ class WhatIsPrinted(Case):
 
     def test_status_of_the_daemon_tells_its_store(self):
         text = self.expect(0, "status").stdout
-        for words in ("9.9", "pid 1", "up 1:01:40", "3.0 MiB used of 1.0 GiB", "minor wp"):
+        for words in ("9.9", "pid 1", "up 1:01:40", "minimal: the worker died",
+                      "3.0 MiB used of 1.0 GiB", "minor wp"):
             self.assertIn(words, text)
 
     def test_jobs_are_a_table(self):

@@ -35,6 +35,13 @@ Test(stream, a_scan_doubles_its_window_up_to_the_bound)
 	}
 }
 
+Test(stream, a_plain_vm_brings_one_page_a_fault)
+{
+	mine.is_plain = true;
+	for (uint64_t page = 100; page < 108; page++)
+		cr_assert_eq(fault(page), 1);
+}
+
 Test(stream, faults_that_do_not_follow_each_other_stay_single)
 {
 	for (uint64_t i = 0; i < 1000; i++)

@@ -96,6 +96,12 @@ void status_print_daemon(const json_t *daemon)
 		status_number(daemon, "pid"), units_clock(up, status_number(daemon, "uptime_s")));
 	print_line("supervisor", "pid %" PRIu64 ", %" PRIu64 " restarts",
 		status_number(daemon, "supervisor_pid"), status_number(daemon, "restarts"));
+	print_line("mode", "%s%s", status_text(daemon, "mode"),
+		strcmp(status_text(daemon, "mode"), "minimal") == 0
+			? ": the worker died again and again; faults are served, memory comes "
+			  "back, "
+			  "no more"
+			: "");
 	print_line("socket", "%s", status_text(daemon, "socket"));
 	print_line("state in", "%s%s", status_text(daemon, "state_dir"),
 		json_is_true(json_object_get(daemon, "recoverable")) ? ", recoverable" : "");
