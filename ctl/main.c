@@ -17,6 +17,7 @@
 #include "ctl/daemon.h"
 #include "ctl/keeper.h"
 #include "ctl/problem.h"
+#include "ctl/rescue/rescue.h"
 #include "ctl/supervisor/supervisor.h"
 #include "engine/layout.h"
 #include "queue/base/err.h"
@@ -55,6 +56,17 @@ static int run_detached(const struct config *config, char **argv)
 	return supervisor_run(config, argv, pipe_fds[1]);
 }
 
+/* What the supervisor started this process for. */
+static int run_inherited(struct config *config, int socket)
+{
+	const enum handover_mode mode = keeper_inherited_mode();
+
+	if (mode == HANDOVER_RESCUE || mode == HANDOVER_RESCUE_FORCED)
+		return rescue_run(config, socket, mode == HANDOVER_RESCUE_FORCED);
+	config->is_minimal = mode == HANDOVER_MINIMAL;
+	return daemon_run(config, socket);
+}
+
 int main(int argc, char **argv)
 {
 	static struct config config; /* large, and needed to the end */
@@ -75,9 +87,8 @@ int main(int argc, char **argv)
 	}
 	log_set_level(config.log_level);
 	socket = keeper_inherited_socket();
-	config.is_minimal = keeper_inherited_mode() == HANDOVER_MINIMAL;
 	if (socket >= 0)
-		return daemon_run(&config, socket);
+		return run_inherited(&config, socket);
 	return config.is_foreground ? supervisor_run(&config, argv, -1)
 				    : run_detached(&config, argv);
 }

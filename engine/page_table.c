@@ -82,6 +82,17 @@ void page_move(struct page_table *table, struct stats_block *stats, uint64_t pag
 	atomic_store_explicit(&table->words[page], to | (from & PAGE_LINK), memory_order_release);
 }
 
+void page_put(struct page_table *table, uint64_t page, page_word to)
+{
+	ASSERT(page < table->page_count);
+	const page_word from = page_load(table, page);
+
+	ASSERT(page_edge_is_allowed(page_state_of(from), page_state_of(to)));
+	ASSERT(page_word_is_valid(to));
+	ASSERT(page_link_of(to) == 0);
+	atomic_store_explicit(&table->words[page], to | (from & PAGE_LINK), memory_order_release);
+}
+
 void page_set_link(struct page_table *table, uint64_t page, int32_t link)
 {
 	ASSERT(page < table->page_count);

@@ -84,6 +84,11 @@ static inline bool chunk_is_zapped(const struct chunk_summary *chunk)
  * state promises (a written slot, its digest) is visible before it. Owner thread.
  */
 void page_move(struct page_table *table, struct stats_block *stats, uint64_t page, page_word to);
+/*
+ * The same without summary and gauges: for a rescue (ctl/rescue), which works alone on the tables
+ * of the dead. Whoever adopts them after it counts anew.
+ */
+void page_put(struct page_table *table, uint64_t page, page_word to);
 /* The only writer of links; within PAGE_LINK_MAX. Owner thread. */
 void page_set_link(struct page_table *table, uint64_t page, int32_t link);
 

@@ -37,6 +37,8 @@
 enum handover_mode {
 	HANDOVER_NORMAL,
 	HANDOVER_MINIMAL, /* serves faults and brings memory back, and does nothing else */
+	HANDOVER_RESCUE,  /* no worker: ctl/rescue */
+	HANDOVER_RESCUE_FORCED,
 	HANDOVER_MODES,
 };
 

@@ -11,7 +11,7 @@
 
 #include "queue/base/err.h"
 
-/* Of a pid file, and of one that is being written. */
+/* Of a file, also while it is being written. */
 #define NAME_BYTES 32
 
 int state_dir_make(const char *path, bool *ret_is_new)
@@ -53,21 +53,27 @@ static int open_folder(const char *path)
 	return errno_of(open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
-int state_dir_write_pid(const char *path, const char *name)
+int state_dir_write(const char *path, const char *name, const char *text)
 {
 	CLEANUP_FD int folder = open_folder(path);
 	char fresh[NAME_BYTES];
-	char text[16];
 	int rc;
 
 	if (folder < 0)
 		return folder;
 	(void)snprintf(fresh, sizeof(fresh), "%s.new", name);
-	(void)snprintf(text, sizeof(text), "%d\n", (int)getpid());
 	rc = write_text(folder, fresh, text);
 	if (rc < 0)
 		return rc;
 	return errno_of(renameat(folder, fresh, folder, name));
+}
+
+int state_dir_write_pid(const char *path, const char *name)
+{
+	char text[16];
+
+	(void)snprintf(text, sizeof(text), "%d\n", (int)getpid());
+	return state_dir_write(path, name, text);
 }
 
 pid_t state_dir_read_pid(const char *path, const char *name)

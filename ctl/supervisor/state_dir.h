@@ -13,12 +13,15 @@
 int state_dir_make(const char *path, bool *ret_is_new);
 #define STATE_DIR_SUPERVISOR "supervisor.pid"
 #define STATE_DIR_WORKER     "worker.pid"
+#define STATE_DIR_RESCUE     "rescue.json" /* ctl/rescue/report.h */
 
+/* @text into that file, mode 0600, at once or not at all. */
+int state_dir_write(const char *path, const char *name, const char *text);
 /* Our pid into that file, mode 0600, at once or not at all. */
 int state_dir_write_pid(const char *path, const char *name);
 /* The pid in there, or -errno; -ENOMSG: none. */
 pid_t state_dir_read_pid(const char *path, const char *name);
-/* Removes both of these files, and, with @with_folder, the folder if it is empty then. */
+/* Removes both of the pid files, and, with @with_folder, the folder if it is empty then. */
 void state_dir_clear(const char *path, bool with_folder);
 
 #endif

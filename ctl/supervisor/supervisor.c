@@ -64,16 +64,16 @@ static void wait_for_operator(struct supervisor *supervisor)
 	(void)notify_send("STATUS=the worker died again and again: guests wait for an operator");
 	log_error("the worker died %u times within %u s: no more are started. Nothing is lost: "
 		  "%u entries are held, guests wait at the first page that they miss. SIGUSR1 to "
-		  "process %d tries again",
+		  "process %d tries again, vmswapctl rescue brings all memory back",
 		SUPERVISOR_DEATHS_MAX, SUPERVISOR_DEATHS_S, store_count(&supervisor->store),
 		(int)getpid());
 }
 
-static int try_launch(struct supervisor *supervisor)
+int supervisor_launch(struct supervisor *supervisor, enum handover_mode mode)
 {
 	struct supervisor_worker *worker = &supervisor->worker;
-	const pid_t pid = launch(supervisor->program, supervisor->argv, supervisor->mode,
-		&worker->pidfd, &worker->socket);
+	const pid_t pid = launch(
+		supervisor->program, supervisor->argv, mode, &worker->pidfd, &worker->socket);
 
 	ASSERT(worker->pid == 0);
 	if (pid < 0)
@@ -87,7 +87,7 @@ static int try_launch(struct supervisor *supervisor)
 /* A worker, or another try in a moment, or an end of trying. */
 static void start_worker(struct supervisor *supervisor)
 {
-	const int rc = try_launch(supervisor);
+	const int rc = supervisor_launch(supervisor, supervisor->mode);
 
 	supervisor->retry_ns = UINT64_MAX;
 	if (rc == 0)
@@ -161,6 +161,8 @@ static void decide_after_death(struct supervisor *supervisor, bool was_orderly, 
 {
 	if (was_orderly)
 		end(supervisor, WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_SUCCESS);
+	else if (supervisor->is_rescuing)
+		supervisor_end_rescue(supervisor, status);
 	else if (supervisor->candidate >= 0)
 		try_candidate(supervisor);
 	else if (supervisor->previous >= 0)
@@ -178,6 +180,7 @@ static void take_death(struct supervisor *supervisor)
 	struct supervisor_worker *worker = &supervisor->worker;
 	const bool was_orderly = worker->said_bye;
 	const bool is_upgrade = supervisor->candidate >= 0;
+	const bool was_rescuing = supervisor->is_rescuing;
 	const pid_t pid = worker->pid;
 	char how[64];
 	int status = 0;
@@ -189,7 +192,7 @@ static void take_death(struct supervisor *supervisor)
 	worker->pid = 0;
 	store_drop_incomplete(&supervisor->store);
 	decide_after_death(supervisor, was_orderly, status);
-	if (was_orderly || supervisor->has_ended)
+	if (was_orderly || was_rescuing || supervisor->has_ended)
 		return;
 	/* The next worker runs already: a log that does not take a line delays no guest. */
 	describe_death(status, how, sizeof(how));
@@ -240,7 +243,7 @@ static void refuse_to_end(const struct supervisor *supervisor)
 	const struct store *store = &supervisor->store;
 
 	log_error("not ending: guests need the %u entries that are held; SIGUSR1 to process %d "
-		  "tries again to serve them",
+		  "tries again to serve them, vmswapctl rescue brings their memory back",
 		store_count_of_guests(store), (int)getpid());
 	for (uint32_t i = 0; i < MIN(store_count(store), NAMES_MENTIONED); i++)
 		log_error("held: %s, %u descriptors", store->entries[i].name,
@@ -259,7 +262,8 @@ static void take_end_signal(struct supervisor *supervisor)
 
 static void take_retry_signal(struct supervisor *supervisor)
 {
-	if (!supervisor->is_waiting && supervisor->mode == HANDOVER_NORMAL)
+	if (supervisor->is_rescuing ||
+		(!supervisor->is_waiting && supervisor->mode == HANDOVER_NORMAL))
 		return;
 	supervisor->mode = HANDOVER_NORMAL;
 	supervisor->death_count = 0;
@@ -280,6 +284,8 @@ static void take_signal(struct supervisor *supervisor)
 		return;
 	if (info.ssi_signo == SIGUSR1)
 		take_retry_signal(supervisor);
+	else if (info.ssi_signo == SIGUSR2)
+		supervisor_begin_rescue(supervisor, &info);
 	else
 		take_end_signal(supervisor);
 }
@@ -335,6 +341,7 @@ static int open_signals(void)
 	(void)sigaddset(&signals, SIGTERM);
 	(void)sigaddset(&signals, SIGINT);
 	(void)sigaddset(&signals, SIGUSR1);
+	(void)sigaddset(&signals, SIGUSR2);
 	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
 	return errno_of(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
 }

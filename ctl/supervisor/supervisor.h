@@ -14,6 +14,9 @@
  *                                                            waiting: all is held, nothing is
  *                                                            served
  *
+ * SIGUSR2 starts, while it waits, a rescue (ctl/rescue): all memory back into RAM. Where that is
+ * complete the supervisor ends, else it waits again.
+ *
  * A worker in minimal mode does without everything that is optional. SIGUSR1 or an upgrade leads
  * back to the normal mode, from minimal mode and from waiting.
  *

@@ -42,7 +42,8 @@ struct supervisor {
 	enum handover_mode mode;	  /* of the workers that are started */
 	enum handover_mode previous_mode; /* of the program that is the way back */
 	bool has_served;   /* some worker was ready once: from then on none is given up */
-	bool is_waiting;   /* for SIGUSR1, after a crash loop in minimal mode */
+	bool is_waiting;   /* for SIGUSR1 or SIGUSR2, after a crash loop in minimal mode */
+	bool is_rescuing;  /* the worker is none: ctl/rescue */
 	uint64_t retry_ns; /* a start that failed is tried again then; UINT64_MAX: none */
 	uint32_t restarts;
 	uint64_t deaths_ns[SUPERVISOR_DEATHS_MAX]; /* the last ones, a ring */
@@ -55,7 +56,13 @@ struct supervisor {
 
 /* requests.c: one request of the worker. The socket is closed when its end is reached. */
 void supervisor_serve(struct supervisor *supervisor);
-/* supervisor.c: what a request brings about beyond its answer. */
+/* rescue.c: what SIGUSR2 asks for; and its end, unless that was orderly. */
+struct signalfd_siginfo;
+void supervisor_begin_rescue(struct supervisor *supervisor, const struct signalfd_siginfo *info);
+void supervisor_end_rescue(struct supervisor *supervisor, int status);
+/* supervisor.c: the program, for @mode. -errno. */
+int supervisor_launch(struct supervisor *supervisor, enum handover_mode mode);
+/* What a request brings about beyond its answer. */
 void supervisor_worker_is_ready(struct supervisor *supervisor);
 void supervisor_kill_worker(struct supervisor *supervisor);
 

@@ -1,13 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """What is left when workers die again and again: minimal mode, which serves faults and brings
-memory back."""
+memory back; and when that dies as well, `vmswapctl rescue`."""
+import json
+import os
+import shutil
 import signal
 import subprocess
 
 import vmswap_e2e
-from vmswap_crash import adopt, into_minimal_mode, next_worker, status_of, taken_over
+from e2e_recover import nothing_left, state_dir
+from vmswap_crash import (adopt, into_minimal_mode, into_waiting, next_worker, status_of,
+                          taken_over, worker_of)
 from vmswap_e2e import check, program, wait_until
+from vmswap_mapper import do, mapper
 from vmswap_rpc import REFUSED, RpcError
 
 # Every method that is not offered in minimal mode, with params that are right otherwise.
@@ -114,6 +120,257 @@ def test_sigusr1_and_an_upgrade_lead_out_of_minimal_mode(rig):
     vm.run("swap_out")
     guest.verify()
     guest.finish()
+
+
+def rescue(daemon, *words, expected=0):
+    code, text = vmswapctl(daemon, "rescue", *words, timeout_s=120)
+    check(code == expected, f"rescue {words}: {code} {text}\n{daemon.tail()}")
+    return text
+
+
+def has_ended(daemon):
+    """In order, with nothing left behind."""
+    check(daemon.wait(20) == 0, "the supervisor ends in order")
+    check(not os.path.exists(daemon.socket), "the socket is left")
+    check(not os.path.exists(daemon.socket + ".state/supervisor.pid"), "supervisor.pid is left")
+
+
+def bring_back(rig, encrypt):
+    daemon, guest = swapped_out(rig, f"--encrypt={encrypt}")
+    owner = mapper(rig, "owner", "own", 64)
+    other = mapper(rig, "other", "join", owner.pid)
+    vm = daemon.attach(owner.pid, other.pid, name="shared")
+    vm.run("enable")
+    vm.run("swap_out")
+    check(vm.metrics()["swap_pages"] == 64 * 256, f"{vm.metrics()}")
+    into_waiting(daemon)
+
+    text = rescue(daemon)
+
+    print(text.strip())
+    check("guest: rescued" in text and "shared: rescued, 64 MiB came back" in text, text)
+    has_ended(daemon)
+    do(other, "check 0")
+    do(owner, "check 0")
+    do(owner, "write 1")
+    do(other, "check 1")
+    guest.goes_on()
+    guest.verify()
+    return guest, owner, other
+
+
+def test_rescue_brings_all_vms_back_and_they_live_on(rig):
+    guest, owner, other = bring_back(rig, "no")
+
+    # Nothing is in the way of a new daemon.
+    daemon = rig.daemon(name="again")
+    for pids in ((guest.pid,), (owner.pid, other.pid)):
+        vm = daemon.attach(*pids)
+        vm.run("enable")
+        vm.run("swap_out")
+    guest.verify()
+    do(other, "check 1")
+    daemon.stop()
+    guest.finish()
+
+
+def test_rescue_brings_back_what_is_encrypted(rig):
+    guest, _, _ = bring_back(rig, "yes")
+    guest.finish()
+
+
+def named_store(rig, *args):
+    """A VM all of whose pages are in a file that has a name."""
+    path = os.path.join(rig.folder, "swap")
+    daemon = rig.daemon("--swap-file", path, "--swap-limit", "256M", *args)
+    owner = mapper(rig, "owner", "own", 64)
+    vm = daemon.attach(owner.pid, name="owner")
+    vm.run("enable")
+    vm.run("swap_out")
+    check(vm.metrics()["swap_pages"] == 64 * 256, f"{vm.metrics()}")
+    return daemon, owner, path
+
+
+def change_a_byte(path):
+    """In the middle of the swap file; the daemon reads past the page cache."""
+    with open(path, "r+b", buffering=0) as file:
+        file.seek((10 << 20) + 123)
+        byte = file.read(1)
+        file.seek((10 << 20) + 123)
+        file.write(bytes([byte[0] ^ 1]))
+        os.fsync(file.fileno())
+
+
+def test_a_damaged_slot_costs_its_page_only(rig):
+    daemon, owner, path = named_store(rig)
+    into_waiting(daemon)
+    change_a_byte(path)
+
+    report = json.loads(rescue(daemon, "--json"))
+
+    check(report["state"] == "done", f"{report}")
+    (vm,) = report["vms"]
+    check((vm["vm"], vm["state"], vm["lost_pages"], len(vm["lost"]), vm["pages"]) ==
+          ("owner", "rescued", 1, 1, 64 * 256 - 1), f"{vm}")
+    has_ended(daemon)
+    # It touches all its memory: no wrong word, and SIGBUS where the content is lost.
+    owner.send("check 0\n")
+    check(owner.wait() == -signal.SIGBUS, f"{owner.tail()}")
+    check(not owner.bad_lines(), f"{owner.bad_lines()}")
+
+
+def cut_the_store(path):
+    """The second half of the content is gone; returns how to bring it back."""
+    copy = path + ".copy"
+    shutil.copyfile(path, copy)
+    size = os.path.getsize(path)
+    os.truncate(path, 32 << 20)
+
+    def restore():
+        with open(copy, "rb") as source, open(path, "r+b") as target:
+            source.seek(32 << 20)
+            target.seek(32 << 20)
+            target.write(source.read(64 << 20))
+            target.truncate(size)
+            target.flush()
+            os.fsync(target.fileno())
+    return restore
+
+
+def test_what_cannot_be_read_stays_held_until_a_rescue_can(rig):
+    daemon, owner, path = named_store(rig)
+    into_waiting(daemon)
+    restore = cut_the_store(path)
+
+    text = rescue(daemon, expected=1)
+
+    check("owner: held, 32 MiB came back" in text and "run it again" in text, text)
+    check(daemon.process.poll() is None and worker_of(daemon) == 0, "the supervisor waits on")
+    restore()
+    text = rescue(daemon)
+    check("owner: rescued, 32 MiB came back" in text, text)
+    has_ended(daemon)
+    do(owner, "check 0")
+
+
+def test_a_worker_goes_on_with_what_a_rescue_left(rig):
+    daemon, owner, path = named_store(rig)
+    into_waiting(daemon)
+    restore = cut_the_store(path)
+    rescue(daemon, expected=1)
+    restore()
+
+    daemon.signal(signal.SIGUSR1)
+
+    adopt(daemon, next_worker(daemon, 0))
+    vm = taken_over(daemon, "owner")
+    check(vm.metrics()["swap_pages"] == 32 * 256, f"{vm.metrics()}")
+    do(owner, "check 0")
+    do(owner, "write 1")
+    vm.run("enable")
+    vm.run("swap_out")
+    do(owner, "check 1")
+    vm.detach()
+    wait_until(lambda: daemon.used_bytes() == 0, "no slot is in use")
+    daemon.stop()
+
+
+def test_recover_goes_on_with_what_a_rescue_left(rig):
+    folder = state_dir(rig)
+    daemon, owner, path = named_store(rig, "--state-dir", folder)
+    into_waiting(daemon)
+    restore = cut_the_store(path)
+    rescue(daemon, "--state-dir", folder, expected=1)
+    restore()
+
+    daemon.signal(signal.SIGKILL)
+    daemon.process.wait()
+    daemon = rig.daemon("--swap-file", path, "--swap-limit", "256M", "--state-dir", folder,
+                        "--recover")
+
+    vm = taken_over(daemon, "owner")
+    check(vm.metrics()["swap_pages"] == 32 * 256, f"{vm.metrics()}")
+    do(owner, "check 0")
+    daemon.stop()
+    nothing_left(rig, folder)
+
+
+def test_nothing_is_left_to_recover_after_a_rescue(rig):
+    folder = state_dir(rig)
+    daemon, owner, _ = named_store(rig, "--state-dir", folder, "--encrypt=yes")
+    into_waiting(daemon)
+
+    rescue(daemon, "--state-dir", folder)
+
+    check(daemon.wait(20) == 0, "the supervisor ends in order")
+    nothing_left(rig, folder)
+    do(owner, "check 0")
+
+
+def test_a_rescue_that_is_killed_is_followed_by_another(rig):
+    daemon, owner, _ = named_store(rig)
+    into_waiting(daemon)
+    for _ in range(5):
+        run = subprocess.Popen([program("vmswapctl"), "--socket", daemon.socket, "rescue"],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        pid = wait_until(lambda: worker_of(daemon) or run.poll() is not None, "it is started")
+        if pid is not True:
+            os.kill(pid, signal.SIGKILL)
+        text, _ = run.communicate(timeout=60)
+        if run.returncode == 0:
+            break
+        check("died" in text and "held" in text, text)
+    else:
+        rescue(daemon, "--force")
+    has_ended(daemon)
+    do(owner, "check 0")
+
+
+def test_rescue_is_refused_while_a_worker_serves(rig):
+    daemon, guest = swapped_out(rig)
+
+    text = rescue(daemon, expected=1)
+
+    check("a worker serves" in text and "vmswapctl disable" in text, text)
+    check(status_of(daemon)["worker_pid"] == daemon.pid, "the worker stays")
+    guest.verify()
+    daemon.stop()
+    guest.finish()
+
+
+def test_rescue_does_no_harm_to_who_is_no_supervisor(rig):
+    daemon = rig.daemon()
+    state_dir = daemon.rpc.call("daemon.status")["state_dir"]
+    other = subprocess.Popen(["sleep", "600"])
+    try:
+        with open(os.path.join(state_dir, "supervisor.pid"), "w", encoding="ascii") as file:
+            file.write(f"{other.pid}\n")
+        text = rescue(daemon, "--state-dir", state_dir, expected=1)
+        check("is no supervisor" in text and str(other.pid) in text, text)
+        check(other.poll() is None, "it was killed")
+    finally:
+        other.kill()
+        other.wait()
+    text = rescue(daemon, "--state-dir", os.path.join(rig.folder, "nothing"), expected=1)
+    check("--state-dir" in text, text)
+    daemon.stop()
+
+
+def test_a_qemu_guest_is_rescued(rig):
+    daemon = rig.daemon("--swap-limit", "2G")
+    guest = rig.qemu()
+    vm = daemon.attach(guest.pid, name="guest")
+    vm.run("enable")
+    vm.run("swap_out")
+    into_waiting(daemon)
+
+    text = rescue(daemon)
+
+    print(text.strip())
+    has_ended(daemon)
+    guest.goes_on()
+    guest.verify()
+    guest.check_no_complaint()
 
 
 if __name__ == "__main__":

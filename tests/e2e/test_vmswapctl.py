@@ -166,7 +166,7 @@ class TheCommandLine(Case):
         self.assertEqual(sorted(help_verbs()), sorted(
             "attach add remove detach list status enable trim swap-out disable scrub wait jobs "
             "cancel events top record-start record-stop shutdown ping help version daemon "
-            "upgrade".split()))
+            "upgrade rescue".split()))
 
     def test_the_man_page_lists_the_same_verbs(self):
         section = man_text().split(".SH VERBS")[1].split(".SH EXIT STATUS")[0]

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ctl/client/rpc_client.h"
+#include "ctl/config.h"
 #include "queue/base/assert.h"
 #include "tools/vmswapctl/ask.h"
 #include "tools/vmswapctl/options.h"
@@ -75,6 +76,14 @@ static const struct option_spec shutdown_options[] = {
 	{0},
 };
 
+static const struct option_spec rescue_options[] = {
+	{"--force", OPTION_FLAG, "force", NULL,
+		"Do not ask first whether the memory fits into RAM"},
+	{"--state-dir", OPTION_TEXT, "state_dir", "DIR",
+		"That of vmswapd (" CONFIG_STATE_DIR ", or SOCKET.state)"},
+	{0},
+};
+
 const struct verb verbs[] = {
 	{"attach", verb_attach, "PID[,PID...]", 1, 1, 0, attach_options,
 		"Take over the memory of a running VMM"},
@@ -107,6 +116,8 @@ const struct verb verbs[] = {
 		"Replace the running vmswapd by the one at PATH"},
 	{"shutdown", verb_shutdown, "", 0, 0, 0, shutdown_options,
 		"Bring all memory back and end the daemon"},
+	{"rescue", verb_rescue, "", 0, 0, 0, rescue_options,
+		"Bring all memory back when no worker stays alive"},
 	{"ping", verb_ping, "", 0, 0, QUICK_S, NULL, "Is the daemon there?"},
 	{"help", verb_help, "[VERB]", 0, 1, QUICK_S, NULL, "Print this, or help for a verb"},
 	{"version", verb_version, "", 0, 0, QUICK_S, NULL, "Print the version of this program"},

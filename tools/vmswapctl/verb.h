@@ -73,6 +73,7 @@ const struct verb *verb_find(const char *name);
 enum status verb_ping(struct invocation *invocation);
 enum status verb_upgrade(struct invocation *invocation);
 enum status verb_shutdown(struct invocation *invocation);
+enum status verb_rescue(struct invocation *invocation);
 enum status verb_events(struct invocation *invocation);
 enum status verb_help(struct invocation *invocation);
 enum status verb_version(struct invocation *invocation);

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ctl/rescue/rescue.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl/config.h"
+#include "ctl/confine.h"
+#include "ctl/keeper.h"
+#include "ctl/ledger.h"
+#include "ctl/problem.h"
+#include "ctl/rescue/report.h"
+#include "ctl/rescue/rescue_vm.h"
+#include "ctl/room.h"
+#include "ctl/self.h"
+#include "ctl/state_files.h"
+#include "ctl/supervisor/state_dir.h"
+#include "engine/successor.h"
+#include "io/feature.h"
+#include "queue/base/assert.h"
+#include "queue/base/err.h"
+#include "queue/base/log.h"
+
+/* As a worker's. */
+#define FILES_MAX 1048576u
+
+/* One run, over all VMs. */
+struct rescue {
+	const struct config *config;
+	struct keeper *keeper;
+	struct report *report;
+	bool is_forced;
+	int engine_parts[ENGINE_PARTS];
+	uint32_t held; /* VMs */
+};
+
+/* The processes of a VM that live, as their addresses and descriptors lie in the ledger. */
+struct living {
+	struct process_spec process[PROCESSES_MAX];
+	struct ledger_fds fds[PROCESSES_MAX];
+	uint32_t count;
+};
+
+static bool is_alive(int pidfd)
+{
+	struct pollfd entry = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&entry, 1, 0) == 0;
+}
+
+/* Descriptors that it opens stay open until we end: of forked children, too. */
+static int find_living(
+	const struct rescue *rescue, const struct ledger_entry *entry, struct living *living)
+{
+	const struct ledger_vm *kept = ledger_vm(entry);
+
+	living->count = 0;
+	for (uint32_t place = 0; place < PROCESSES_MAX; place++) {
+		struct ledger_fds *fds = &living->fds[living->count];
+		int rc;
+
+		if (!kept->process[place].is_used)
+			continue;
+		rc = ledger_find_process(entry, place, rescue->config->shard_count, fds);
+		if (rc < 0)
+			return rc;
+		if (!is_alive(fds->pidfd))
+			continue;
+		living->process[living->count++] = (struct process_spec){
+			.pid = kept->process[place].pid,
+			.pidfd = fds->pidfd,
+			.address = kept->process[place].address,
+			.uffds = fds->uffds,
+		};
+	}
+	return 0;
+}
+
+static int open_vm(const struct rescue *rescue, const struct ledger_found *found,
+	const struct living *living, struct rescue_vm **ret_vm)
+{
+	const struct area_list *areas = &ledger_vm(&found->entry)->areas;
+	static struct region_spec regions[REGIONS_MAX]; /* of the VM that is open */
+	const struct rescue_vm_config config = {
+		.engine_parts = rescue->engine_parts,
+		.vm_parts = found->parts,
+		.shard_count = rescue->config->shard_count,
+		.regions = regions,
+		.region_count = areas->count,
+		.processes = living->process,
+		.process_count = living->count,
+	};
+
+	for (uint32_t i = 0; i < areas->count; i++)
+		regions[i] = (struct region_spec){
+			.memfd = found->memfds[i],
+			.file_offset = areas->item[i].file_offset,
+			.size_bytes = areas->item[i].size_bytes,
+		};
+	return rescue_vm_open(&config, ret_vm);
+}
+
+/* Brings in all that can be. */
+static void bring_in(struct rescue *rescue, struct rescue_vm *vm, struct rescue_result *result)
+{
+	for (uint32_t chunk = 0; rescue_vm_next_chunk(vm, chunk, &chunk) == 0; chunk++) {
+		rescue_vm_chunk(vm, chunk, result);
+		report_progress(rescue->report, result);
+	}
+}
+
+static int explain_release(int rc, const struct rescue_result *result, struct problem *problem)
+{
+	if (rc == -EOPNOTSUPP)
+		return problem_set(problem, rc, "no-poison",
+			"pages are lost, and this kernel cannot tell the guest so: "
+			"they would read as zeros");
+	return problem_set(problem, rc, "pages-out",
+		"%" PRIu64 " pages cannot be read from the store and %" PRIu64
+		" find no memory: %s; run rescue again, or SIGUSR1 to the supervisor",
+		result->unread_pages, result->left_pages, strerror(-result->error));
+}
+
+static int rescue_pages(struct rescue *rescue, struct rescue_vm *vm, pid_t pid,
+	struct rescue_result *result, struct problem *problem)
+{
+	const uint64_t bytes = rescue_vm_pages_out(vm) * PAGE_BYTES;
+	int rc = rescue->is_forced ? 0 : room_check(pid, bytes, problem);
+
+	if (rc < 0)
+		return rc;
+	bring_in(rescue, vm, result);
+	rc = rescue_vm_release(vm);
+	return rc < 0 ? explain_release(rc, result, problem) : 0;
+}
+
+/* 0: the VM is let go, or gone. */
+static int rescue_one(struct rescue *rescue, const struct ledger_found *found,
+	struct rescue_result *result, const char **ret_state, struct problem *problem)
+{
+	static struct living living; /* large */
+	struct rescue_vm *vm = NULL;
+	int rc = find_living(rescue, &found->entry, &living);
+
+	if (rc == 0 && living.count == 0) {
+		*ret_state = "gone";
+		report_begin_vm(rescue->report, ledger_vm(&found->entry)->name, 0);
+		return 0;
+	}
+	if (rc == 0)
+		rc = open_vm(rescue, found, &living, &vm);
+	report_begin_vm(rescue->report, ledger_vm(&found->entry)->name,
+		rc == 0 ? rescue_vm_pages_out(vm) : 0);
+	if (rc < 0)
+		return problem_set(problem, rc, "tables", "what is kept of it cannot be used: %s",
+			strerror(-rc));
+	ASSERT(vm != NULL);
+	*ret_state = "rescued";
+	rc = rescue_pages(rescue, vm, living.process[0].pid, result, problem);
+	report_progress(rescue->report, result);
+	rescue_vm_close(vm);
+	return rc;
+}
+
+static void log_lost(const char *name, const struct rescue_result *result)
+{
+	for (uint64_t i = 0; i < MIN(result->lost_pages, RESCUE_LOST_NAMED); i++)
+		log_error("%s: page %" PRIu64 " is lost: touching it is a machine check", name,
+			result->lost[i]);
+}
+
+static void rescue_found(struct rescue *rescue, struct ledger_found *found)
+{
+	const char *name = ledger_vm(&found->entry)->name;
+	struct rescue_result result = {0};
+	struct problem problem;
+	const char *state = "held";
+	const int rc = rescue_one(rescue, found, &result, &state, &problem);
+
+	log_lost(name, &result);
+	if (rc < 0) {
+		rescue->held++;
+		log_error("%s stays held: %s", name, problem.text);
+		report_end_vm(rescue->report, "held", problem.text);
+		return;
+	}
+	log_info("%s is %s: %" PRIu64 " pages came back, %" PRIu64 " are lost", name, state,
+		result.pages, result.lost_pages);
+	report_end_vm(rescue->report, state, NULL);
+	ledger_give(&found->entry);
+}
+
+static void rescue_all(struct rescue *rescue)
+{
+	for (uint32_t number = 0; number < VMS_MAX; number++) {
+		static struct ledger_found found; /* large */
+		char name[32];
+		const int rc = ledger_find_vm(rescue->keeper, number, &found);
+
+		if (rc == 0) {
+			rescue_found(rescue, &found);
+			continue;
+		}
+		if (rc == -ENOENT)
+			continue;
+		(void)snprintf(name, sizeof(name), "number %u", number);
+		rescue->held++;
+		log_error("what is kept of VM %s cannot be used: %s", name, strerror(-rc));
+		report_begin_vm(rescue->report, name, 0);
+		report_end_vm(rescue->report, "held", strerror(-rc));
+	}
+}
+
+/* Names in the state directory and keys go with the VMs that are let go. */
+static void open_state_files(const struct config *config)
+{
+	static struct state_files files;
+
+	if (state_files_open(config->state_dir, &files) < 0)
+		return;
+	ledger_set_files(&files);
+	(void)state_dir_write_pid(config->state_dir, STATE_DIR_WORKER);
+}
+
+static int prepare(struct rescue *rescue, int supervisor_fd)
+{
+	int rc;
+
+	self_harden();
+	self_raise_files(FILES_MAX);
+	self_stay_in_memory();
+	open_state_files(rescue->config);
+	rc = keeper_open(supervisor_fd, &rescue->keeper);
+	if (rc == 0)
+		rc = confine_process();
+	if (rc == 0)
+		rc = confine_worker();
+	if (rc < 0)
+		log_error("rescue cannot begin: %s", strerror(-rc));
+	return rc;
+}
+
+int rescue_run(const struct config *config, int supervisor_fd, bool is_forced)
+{
+	static struct rescue rescue;
+	int rc;
+
+	rescue.config = config;
+	rescue.is_forced = is_forced;
+	rescue.report = report_new(config->state_dir);
+	feature_disable(config->disabled_features);
+	if (!rescue.report)
+		return EXIT_FAILURE;
+	rc = prepare(&rescue, supervisor_fd);
+	if (rc < 0) {
+		report_end(rescue.report, "failed", strerror(-rc));
+		return EXIT_SUCCESS;
+	}
+	if (!ledger_find_engine(rescue.keeper, rescue.engine_parts)) {
+		report_end(rescue.report, "failed", "the supervisor does not hold the store");
+		return EXIT_SUCCESS;
+	}
+	log_info("rescue: bringing the memory of all VMs back");
+	rescue_all(&rescue);
+	if (rescue.held > 0) {
+		report_end(rescue.report, "failed", "some VMs stay held");
+		return EXIT_SUCCESS;
+	}
+	/* Nobody answers there any more, and nobody shall wait. */
+	(void)unlink(config->socket_path);
+	report_end(rescue.report, "done", NULL);
+	keeper_bye(rescue.keeper);
+	log_info("rescue: all VMs are let go, the daemon ends");
+	return EXIT_SUCCESS;
+}
