@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "engine/limits.h"
 #include "queue/base/bits.h"
 
 struct command;
@@ -70,9 +71,14 @@ struct task {
 	struct iovec vector[CHUNK_PAGES]; /* of a write: from the index where its run begins */
 };
 
-/* Room for one more chunk. Owner thread. */
+/* One more than may work at a time: for what is done in the slice in which it begins. */
+#define TASK_PLACES (TASKS_MAX + 1u)
+
+/* Whether @command is a chunk operation of more than one slice, which needs room. Any thread. */
+bool task_is_long(const struct command *command);
+/* Room for one more of these. Owner thread. */
 bool task_has_room(const struct shard *shard);
-/* Begins the chunk operation of @command. Owner thread. */
+/* Begins the chunk operation of @command; a long one must have room. Owner thread. */
 void task_begin(struct shard *shard, struct command *command);
 /*
  * One slice of the next task that has one to do: between two slices the shard looks for faults.
