@@ -51,7 +51,7 @@ int swapfile_adopt(const struct swapfile *kept, struct swapfile *ret_swapfile);
 /*
  * Waits until no write of a predecessor that was killed is under way any more, and gives up the
  * space of [@offset, @offset + one page), which the caller knows to be nobody's. -EOPNOTSUPP where
- * that cannot be known (devices). May take as long as the disk does: set-up threads.
+ * that cannot be known (devices, FUSE, network file systems). May take as long as the disk does: set-up threads.
  */
 int swapfile_drain(const struct swapfile *swapfile, uint64_t offset);
 void swapfile_close(struct swapfile *swapfile);

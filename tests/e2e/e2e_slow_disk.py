@@ -6,8 +6,9 @@ import os
 import time
 
 import vmswap_e2e
+from e2e_crash import kill_worker, taken_over
 from vmswap_disk import FaultyDisk
-from vmswap_e2e import check
+from vmswap_e2e import check, wait_until
 from vmswap_mapper import do, mapper
 
 SLOW_S = float(os.environ.get("VMSWAP_SLOW_S", "1"))
@@ -67,6 +68,69 @@ def test_writes_and_reads_that_take_long_are_waited_for(rig):
     daemon.check_idle()
     guest.verify()
     do(owner, "check 0")
+    daemon.stop()
+
+
+def slow_writer_dies(rig, disk, *store):
+    """The worker is killed while the disk holds writes of it; the VM as its successor shows it,
+    whose own writes are done at once. A second VM was out before."""
+    daemon = rig.daemon(*store)
+    cold = mapper(rig, "cold", "own", 8)
+    owner = mapper(rig, "owner", "own", MIB)
+    for process in (cold, owner):
+        vm = daemon.attach(process.pid, name=process.name, min_size=1 << 20)
+        vm.run("enable")
+        if process is owner:
+            disk.command("hold write")
+            vm.start("swap_out")
+            disk.wait_held("write")
+        else:
+            vm.run("swap_out")
+    kill_worker(daemon)
+    disk.command("pass write")
+    vm = taken_over(daemon, "owner")
+    do(owner, "check 0")
+    do(owner, "write 1")
+    do(cold, "check 0")
+    vm.run("enable")
+    return daemon, owner, vm
+
+
+def late_writes_hurt_nobody(disk, daemon, owner, vm):
+    check(vm.metrics()["swap_pages"] == PAGES, f"{vm.metrics()}")
+    disk.command("release write")
+    do(owner, "check 1")
+    check(vm.metrics()["io_errors"] == 0, f"{vm.metrics()}")
+    vm.detach()
+    taken_over(daemon, "cold").detach()
+    wait_until(lambda: daemon.used_bytes() == 0, "no slot is in use")
+    do(owner, "check 1")
+
+
+def retired_bytes(daemon):
+    return daemon.rpc.call("daemon.status")["store"]["retired_bytes"]
+
+
+def test_a_device_is_written_elsewhere(rig):
+    disk = FaultyDisk(rig, 256)
+    daemon, owner, vm = slow_writer_dies(rig, disk, "--swap-device", disk.loop())
+    wait_until(lambda: retired_bytes(daemon) > 0, "what is being written is out of use")
+
+    vm.run("swap_out")
+
+    late_writes_hurt_nobody(disk, daemon, owner, vm)
+    daemon.stop()
+
+
+def test_a_file_whose_file_system_waits_for_nobody_is_written_elsewhere(rig):
+    disk = FaultyDisk(rig, 256)
+    daemon, owner, vm = slow_writer_dies(rig, disk, "--swap-file", disk.path,
+                                         "--swap-limit", "128M")
+
+    vm.run("swap_out")
+
+    late_writes_hurt_nobody(disk, daemon, owner, vm)
+    check(retired_bytes(daemon) > 0, "what was being written is out of use")
     daemon.stop()
 
 
