@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -247,6 +248,22 @@ static bool waits_for_writes(int fd)
 		if ((unsigned long)status.f_type == known[i])
 			return true;
 	return false;
+}
+
+/* A disk without such a file is called quiet: nothing would ever say so. */
+bool swapfile_is_quiet(const struct swapfile *swapfile)
+{
+	char path[64];
+	CLEANUP_FILE FILE *file = NULL;
+	unsigned int writes = 0;
+	struct stat status;
+
+	if (fstat(swapfile->fd, &status) < 0)
+		return true;
+	(void)snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/inflight", major(status.st_dev),
+		minor(status.st_dev));
+	file = fopen(path, "re");
+	return !file || fscanf(file, "%*u %u", &writes) != 1 || writes == 0;
 }
 
 /* The threads that could begin another write died with their process. */

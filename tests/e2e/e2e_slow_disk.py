@@ -111,6 +111,21 @@ def retired_bytes(daemon):
     return daemon.rpc.call("daemon.status")["store"]["retired_bytes"]
 
 
+def test_a_file_gets_its_places_back_when_the_writes_of_the_dead_have_ended(rig):
+    disk = FaultyDisk(rig, 256)
+    daemon, owner, vm = slow_writer_dies(rig, disk, "--swap-dir", disk.ext4(),
+                                         "--swap-limit", "128M")
+
+    job = vm.start("swap_out")
+    answers_all_the_time(daemon)
+    vm.wait_job(job)
+
+    check(daemon.used_bytes() > PAGES * 4096, "what is being written is still in use")
+    late_writes_hurt_nobody(disk, daemon, owner, vm)
+    check(retired_bytes(daemon) == 0, "slots are lost")
+    daemon.stop()
+
+
 def test_a_device_is_written_elsewhere(rig):
     disk = FaultyDisk(rig, 256)
     daemon, owner, vm = slow_writer_dies(rig, disk, "--swap-device", disk.loop())
