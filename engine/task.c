@@ -20,7 +20,8 @@ bool task_is_long(const struct command *command)
 	case CHUNK_TRIM:
 	case CHUNK_OUT:
 	case CHUNK_SCRUB:
-	case CHUNK_IN: return true;
+	case CHUNK_IN:
+	case CHUNK_IN_OR_POISON: return true;
 	case CHUNK_STAGE:
 	case CHUNK_GUARD:
 	case CHUNK_UNSTAGE:
@@ -64,7 +65,8 @@ static void begin(struct shard *shard, struct task *task)
 	case CHUNK_TRIM:
 	case CHUNK_OUT: task->phase = evict_begin(shard, task) ? TASK_CLASSIFY : TASK_DONE; break;
 	case CHUNK_SCRUB: task->phase = TASK_SCRUB; break;
-	case CHUNK_IN: task->phase = TASK_FILL; break;
+	case CHUNK_IN:
+	case CHUNK_IN_OR_POISON: task->phase = TASK_FILL; break;
 	case CHUNK_RELEASE: stage_release(shard, task); break;
 	case CHUNK_FORGET: stage_forget(shard, task); break;
 	}
@@ -91,6 +93,7 @@ void task_begin(struct shard *shard, struct command *command)
 	task->scrub = NULL;
 	task->is_second = false;
 	memset(task->suspect, 0, sizeof(task->suspect));
+	task->unreadable = 0;
 	command->result = (struct dispatch_result){0};
 	shard->tasks_active++;
 	begin(shard, task);

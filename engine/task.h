@@ -7,7 +7,7 @@
  *   TRIM     CLASSIFY → PUNCH → PUNCHING        (evict.c)
  *   OUT      CLASSIFY → WRITE → WRITING → PUNCH → PUNCHING
  *   SCRUB    SCRUB, a read at a time                  (scrub.c)
- *   IN       FILL, until no page is out and no fill is under way   (swapin.c)
+ *   IN       FILL, until no page is out that can be read and no fill is under way   (swapin.c)
  */
 #ifndef VMSWAP_ENGINE_TASK_H
 #define VMSWAP_ENGINE_TASK_H
@@ -60,7 +60,9 @@ struct task {
 	uint32_t sealed;    /* pages of it so far */
 	struct fill *scrub; /* the read of a scrub under way; NULL: none */
 	bool is_second;	    /* it reads the suspects again, one by one */
+	/* Pages that could not be read: scrub looks at them again, in leaves them out. */
 	uint64_t suspect[BITMAP_WORDS(CHUNK_PAGES)];
+	uint32_t unreadable; /* in: how many of them */
 	uint8_t verdict[CHUNK_PAGES];
 	uint32_t slot[CHUNK_PAGES];	 /* of pages whose write is in flight */
 	uint16_t run_pages[CHUNK_PAGES]; /* length of the write that begins at this index of vector
@@ -102,5 +104,13 @@ bool scrub_step(struct shard *shard, struct task *task);
 bool swapin_step(struct shard *shard, struct task *task);
 /* A bulk fill of this task ended: what it brought, and the error that left the rest out. */
 void swapin_fill_done(struct task *task, uint32_t pages, int error);
+/*
+ * The disk does not give these pages of a bulk fill: whether to try the first of them alone, and,
+ * once that was tried, to lose it.
+ */
+bool swapin_may_split(const struct task *task);
+bool swapin_may_poison(const struct task *task);
+/* They stay out, and the task does not try them again. */
+void swapin_leave(struct task *task, uint64_t page, uint32_t count);
 
 #endif
