@@ -12,10 +12,14 @@
 #include "engine/successor.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
+#include "queue/base/clock.h"
 #include "queue/base/log.h"
 
 #define STEP_BYTES (64 * MIB)
 #define STEP_S	   5
+/* While writes of a dead worker may be under way their end is looked for so often and so long. */
+#define SETTLE_LOOK_MS 100
+#define SETTLE_LOOKS   600
 
 /* The lock is held for changes of the two flags only, except by release(): one caller at a time. */
 struct cleaner {
@@ -57,11 +61,37 @@ static bool wait_for_step(struct cleaner *cleaner)
 	return !cleaner->is_ending;
 }
 
-/* Once: the slots that a predecessor was writing come back when the disk is done with them. */
+/* False: the thread is to end. */
+static bool sleep_a_look(struct cleaner *cleaner)
+{
+	struct timespec due;
+	bool is_ending;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &due);
+	due.tv_nsec += SETTLE_LOOK_MS * (long)NS_PER_MS;
+	due.tv_sec += due.tv_nsec / (long)NS_PER_S;
+	due.tv_nsec %= (long)NS_PER_S;
+	(void)pthread_mutex_lock(&cleaner->lock);
+	if (!cleaner->is_ending)
+		(void)pthread_cond_timedwait(&cleaner->changed, &cleaner->lock, &due);
+	is_ending = cleaner->is_ending;
+	(void)pthread_mutex_unlock(&cleaner->lock);
+	return !is_ending;
+}
+
+/*
+ * Once: the slots that a predecessor was writing come back when the disk is done with them. Waiting
+ * for that keeps everybody from reading the file, so it is put off until there is little to wait
+ * for, or the disk is so busy with others that there never will be.
+ */
 static void settle(struct cleaner *cleaner)
 {
-	const uint32_t count = engine_settle(cleaner->engine);
+	uint32_t count;
 
+	for (int i = 0; i < SETTLE_LOOKS && !engine_may_settle(cleaner->engine); i++)
+		if (!sleep_a_look(cleaner))
+			return;
+	count = engine_settle(cleaner->engine);
 	if (count > 0)
 		log_warning(
 			"%u slots stay out of use: the store cannot tell when the writes of the "

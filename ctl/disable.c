@@ -45,6 +45,25 @@ static int check_room(struct attachment *attachment, struct job *job)
 	return rc;
 }
 
+static void name_missing(const struct vm *vm, struct job_result *result)
+{
+	uint64_t first = 0;
+	uint64_t count = 0;
+
+	for (; result->missing_count < MISSING_MAX; first += count) {
+		if (vm_next_out(vm, first, &first, &count) < 0)
+			return;
+		result->missing[result->missing_count++] =
+			(struct page_run){.first = first, .count = count};
+	}
+}
+
+static enum chunk_op way_in(const struct job *job)
+{
+	return atomic_load_explicit(&job->gives_up, memory_order_relaxed) ? CHUNK_IN_OR_POISON
+									  : CHUNK_IN;
+}
+
 static int read_back(struct worker *worker, struct job *job)
 {
 	struct attachment *attachment = worker_attachment(worker);
@@ -53,7 +72,7 @@ static int read_back(struct worker *worker, struct job *job)
 
 	job_set_phase(job, PHASE_READING);
 	for (uint32_t i = 0; i < READ_ROUNDS_MAX && left > 0; i++) {
-		int rc = operation_dispatch(job, attachment->vm, CHUNK_IN, &result);
+		int rc = operation_dispatch(job, attachment->vm, way_in(job), &result);
 
 		if (rc < 0)
 			return rc;
@@ -64,12 +83,13 @@ static int read_back(struct worker *worker, struct job *job)
 	if (left == 0 || !attach_any_alive(attachment))
 		return 0;
 	job->result.left_pages = left;
+	name_missing(attachment->vm, &job->result);
 	if (result.error == 0)
 		result.error = -EIO;
 	return problem_set(&job->result.problem, result.error, "read-error",
-		"%" PRIu64 " pages of %s could not be brought back (%s): they stay in the swap "
-		"store",
-		left, job->vm_name, strerror(-result.error));
+		"%" PRIu64 " pages of %s could not be brought back (%s), page %" PRIu64
+		" first: they stay in the swap store",
+		left, job->vm_name, strerror(-result.error), job->result.missing[0].first);
 }
 
 static int release(struct attachment *attachment, struct job *job)

@@ -29,6 +29,7 @@ static int describe_error(struct job *job, int error)
 		const char *text;
 	} known[] = {
 		{-ENOSPC, "store-full", "the swap store is full"},
+		{-EDQUOT, "store-full", "the quota of the swap store is used up"},
 		{-ESTALE, "memory-truncated", "the VMM has truncated its memory"},
 		{0, "write-error", "pages could not be written to the swap store"},
 	};

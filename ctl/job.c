@@ -135,6 +135,21 @@ static json_t *phase_json(const struct job *job)
 	return json_string(phase_names[phase]);
 }
 
+/* Absent unless a disable has left some. */
+static json_t *missing_json(const struct job *job)
+{
+	json_t *runs;
+
+	if (!job_is_over(job) || job->result.missing_count == 0)
+		return NULL;
+	runs = json_array();
+	for (uint32_t i = 0; i < job->result.missing_count; i++)
+		(void)json_array_append_new(runs,
+			json_pack("{s:I, s:I}", "page", (json_int_t)job->result.missing[i].first,
+				"pages", (json_int_t)job->result.missing[i].count));
+	return runs;
+}
+
 json_t *job_json(const struct job *job)
 {
 	bool is_over = job_is_over(job);
@@ -142,7 +157,7 @@ json_t *job_json(const struct job *job)
 	uint64_t pages = job_pages(job);
 	const char *error = is_over && job->state == JOB_FAILED ? job->result.problem.text : NULL;
 
-	return json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s?}",
+	return json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s?, s:o*}",
 		"job", (json_int_t)job->id, "vm", job->vm_name, "operation",
 		command_name(job->command), "state", job_state_name(job->state), "pages",
 		(json_int_t)pages, "pages_total", (json_int_t)MAX(total, pages), "left_pages",
@@ -150,5 +165,6 @@ json_t *job_json(const struct job *job)
 		(json_int_t)(is_over ? job->result.bytes : 0), "bad_pages",
 		(json_int_t)(is_over ? job->result.bad_pages : 0), "mended_pages",
 		(json_int_t)(is_over ? job->result.mended_pages : 0), "elapsed_ms",
-		(json_int_t)job_time_ms(job), "phase", phase_json(job), "error", error);
+		(json_int_t)job_time_ms(job), "phase", phase_json(job), "error", error, "missing",
+		missing_json(job));
 }

@@ -19,6 +19,8 @@
 #include "engine/engine.h"
 
 #define VM_NAME_BYTES 64
+/* Runs of pages a job names; there may be more. */
+#define MISSING_MAX 32u
 
 struct attachment;
 struct mapper;
@@ -60,6 +62,11 @@ struct job_request {
 	char *path;		       /* record-stop; freed with the job */
 };
 
+/* A run of pages. */
+struct page_run {
+	uint64_t first, count;
+};
+
 /* A process as control knows it. */
 struct process_info {
 	pid_t pid;
@@ -79,6 +86,8 @@ struct job_result {
 	uint64_t bad_pages;    /* scrub: out, and not what was written */
 	uint64_t mended_pages; /* scrub: the same, but in RAM */
 	uint64_t bytes;
+	struct page_run missing[MISSING_MAX]; /* disable: what could not be read, the first of it */
+	uint32_t missing_count;
 	bool is_registered;	/* the VM, when the job ended */
 	enum zap_way zap;	/* what is used by now */
 	struct mapper *mappers; /* not attached but mapping the memory; malloc'ed */
@@ -112,6 +121,7 @@ struct job {
 	_Atomic uint64_t ready_ns;	 /* PHASE_DWELL */
 	_Atomic int phase;
 	_Atomic bool slow_cleanup; /* disable: the store is shrunk gently */
+	_Atomic bool gives_up;	   /* disable: what cannot be read is lost */
 };
 
 /* NULL: no memory. */

@@ -104,9 +104,15 @@ void methods_vm_status(struct manager *manager, struct call *call)
 		call_reply(call, status_json(record, manager->config->shard_count));
 }
 
+/* How a disable is to be done. */
+struct disable_options {
+	int slow_cleanup;
+	int poison_unreadable;
+};
+
 /* enable, trim, swap-out, disable: answered with the job. */
 static void start_command(struct manager *manager, struct call *call, struct record *record,
-	enum command command, bool slow_cleanup)
+	enum command command, const struct disable_options *options)
 {
 	enum verdict verdict;
 	struct job *job;
@@ -117,7 +123,10 @@ static void start_command(struct manager *manager, struct call *call, struct rec
 				      : methods_new_job(manager, record, call, command);
 	if (!job)
 		return;
-	atomic_store_explicit(&job->slow_cleanup, slow_cleanup, memory_order_relaxed);
+	atomic_store_explicit(
+		&job->slow_cleanup, options && options->slow_cleanup, memory_order_relaxed);
+	if (options && options->poison_unreadable)
+		atomic_store_explicit(&job->gives_up, true, memory_order_relaxed);
 	if (verdict != VERDICT_JOIN)
 		manager_start(manager, record, job);
 	call_reply(call, json_pack("{s:I}", "job", (json_int_t)job->id));
@@ -132,7 +141,7 @@ static void vm_command(struct manager *manager, struct call *call, enum command 
 		return;
 	record = methods_find_vm(manager, call, name);
 	if (record)
-		start_command(manager, call, record, command, false);
+		start_command(manager, call, record, command, NULL);
 }
 
 void methods_vm_enable(struct manager *manager, struct call *call)
@@ -154,13 +163,14 @@ void methods_vm_disable(struct manager *manager, struct call *call)
 {
 	struct record *record;
 	const char *name;
-	int slow_cleanup = 0;
+	struct disable_options options = {0};
 
-	if (!params_unpack(call, "{s:s, s?b}", "vm", &name, "slow_cleanup", &slow_cleanup))
+	if (!params_unpack(call, "{s:s, s?b, s?b}", "vm", &name, "slow_cleanup",
+		    &options.slow_cleanup, "poison_unreadable", &options.poison_unreadable))
 		return;
 	record = methods_find_vm(manager, call, name);
 	if (record)
-		start_command(manager, call, record, COMMAND_DISABLE, slow_cleanup != 0);
+		start_command(manager, call, record, COMMAND_DISABLE, &options);
 }
 
 void methods_vm_scrub(struct manager *manager, struct call *call)

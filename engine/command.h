@@ -32,7 +32,8 @@ struct command {
 	uint32_t magic;
 	enum command_kind kind;
 	struct vm *vm;
-	struct cmdq *reply; /* completions go to its lane 0 */
+	struct cmdq *reply;   /* completions go to its lane 0 */
+	struct command *next; /* the shard's, while it waits there */
 
 	/* COMMAND_CHUNK */
 	enum chunk_op op;

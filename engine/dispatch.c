@@ -171,6 +171,35 @@ int vm_next_stored(const struct vm *vm, uint32_t first, uint32_t *ret_chunk)
 	return -ENXIO;
 }
 
+static bool is_out(const struct vm *vm, uint64_t page)
+{
+	const enum page_state state = page_state_of(page_load(&vm->table, page));
+
+	return state == PAGE_SWAPPED || state == PAGE_READING;
+}
+
+int vm_next_out(const struct vm *vm, uint64_t first, uint64_t *ret_first, uint64_t *ret_count)
+{
+	const uint64_t end = vm_pages(vm);
+	uint64_t page = first;
+
+	while (page < end && !is_out(vm, page)) {
+		const uint32_t chunk = (uint32_t)(page / CHUNK_PAGES);
+
+		if (vm_chunk_has_work(vm, chunk, CHUNK_IN))
+			page++;
+		else
+			page = ((uint64_t)chunk + 1) * CHUNK_PAGES;
+	}
+	if (page >= end)
+		return -ENXIO;
+	*ret_first = page;
+	while (page < end && is_out(vm, page))
+		page++;
+	*ret_count = page - *ret_first;
+	return 0;
+}
+
 int vm_dispatch(struct vm *vm, enum chunk_op op, const struct chunk_range *range,
 	struct dispatch_control *control, struct dispatch_result *ret_result)
 {

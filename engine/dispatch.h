@@ -19,8 +19,9 @@ enum chunk_op {
 	CHUNK_SETTLE,  /* @bits: clean by mark; decides which slots are valid, starts the dwell */
 	CHUNK_TRIM,    /* drop zero and clean staged pages */
 	CHUNK_OUT,     /* as trim, and write what is left, then drop it */
-	CHUNK_IN,      /* bring swapped pages back into RAM */
-	CHUNK_SCRUB,   /* read every slot and check its content; pages stay as they are */
+	CHUNK_IN,      /* bring swapped pages back into RAM; what cannot be read stays out */
+	CHUNK_IN_OR_POISON, /* the same, but what cannot be read is lost */
+	CHUNK_SCRUB,	    /* read every slot and check its content; pages stay as they are */
 	CHUNK_RELEASE, /* staged pages become resident; slots are freed: before unregistering */
 	CHUNK_FORGET,  /* every page becomes empty, every slot free: nobody maps the memory any more
 			*/
@@ -69,6 +70,12 @@ int vm_dispatch(struct vm *vm, enum chunk_op op, const struct chunk_range *range
 
 /* The next chunk at or after @first with pages in the store; any thread. 0, or -ENXIO: none. */
 int vm_next_stored(const struct vm *vm, uint32_t first, uint32_t *ret_chunk);
+
+/*
+ * The next run of pages at or after @first that are out and not lost, as they are now; any thread.
+ * 0, or -ENXIO: none.
+ */
+int vm_next_out(const struct vm *vm, uint64_t first, uint64_t *ret_first, uint64_t *ret_count);
 
 /*
  * The next run of chunks at or after @first, at most @max long, whose pages lie in one stripe and

@@ -299,6 +299,11 @@ static void give_back(struct engine *engine, uint32_t slot, bool is_retired, str
 	engine_call(engine, slot / CHUNK_PAGES % engine->shard_count, &command);
 }
 
+bool engine_may_settle(const struct engine *engine)
+{
+	return engine->limbo_count == 0 || swapfile_is_quiet(&engine->store);
+}
+
 uint32_t engine_settle(struct engine *engine)
 {
 	const uint32_t count = engine->limbo_count;

@@ -339,6 +339,15 @@ static bool was_discarded(const struct task *task, uint32_t i)
 	return vm_is_cut(task->vm, page) || is_zero;
 }
 
+/*
+ * Not the fault of a place on the disk: no space, a quota, no memory for the request, or what was
+ * cut off the guest's memory (EFAULT). The next try may do better, there as anywhere.
+ */
+static bool may_heal(int error)
+{
+	return error == -ENOSPC || error == -EDQUOT || error == -ENOMEM || error == -EFAULT;
+}
+
 /* The write of one page ended; whether the page still is what was written is told by state and
  * slot. */
 static void page_written(struct shard *shard, struct task *task, uint32_t i, int error)
@@ -355,11 +364,7 @@ static void page_written(struct shard *shard, struct task *task, uint32_t i, int
 		move(shard, task, i, page_plain(PAGE_STAGED));
 	/* Not tried again in this round. */
 	task->verdict[i] = VERDICT_KEEP;
-	/*
-	 * A full file system heals, and what was cut off (EFAULT) is not the disk's fault; a bad
-	 * place on the disk stays one.
-	 */
-	if (error && error != -ENOSPC && error != -EFAULT)
+	if (error && !may_heal(error))
 		slots_retire(shard->slots, slot);
 	else
 		slots_put(shard->slots, slot);

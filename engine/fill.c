@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "engine/buffer.h"
 #include "engine/cipher.h"
 #include "engine/engine_priv.h"
 #include "engine/recorder.h"
@@ -19,82 +18,12 @@
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
 
-#define FAULT_BUFFER_BYTES (FAULT_READ_PAGES * PAGE_BYTES)
-#define BULK_BUFFER_BYTES  (BULK_READ_PAGES * PAGE_BYTES)
-#define FAULT_BYTES	   (FAULT_READS_MAX * FAULT_BUFFER_BYTES)
 /* Pages read ahead that are copied in one turn, about 50 us: faults come in between. */
 #define REPLAY_COPY_PAGES (2 * FAULT_READ_PAGES)
-#define BUFFERS_BYTES	  (FAULT_BYTES + BULK_READS_MAX * BULK_BUFFER_BYTES)
-_Static_assert(BUFFERS_BYTES % CHUNK_BYTES == 0, "the buffers are whole huge pages");
-
-int fills_init(struct fills *fills)
-{
-	uint8_t *memory = buffer_map(BUFFERS_BYTES);
-
-	memset(fills, 0, sizeof(*fills));
-	if (!memory)
-		return -ENOMEM;
-	fills->memory = memory;
-	fills->memory_bytes = BUFFERS_BYTES;
-	for (uint32_t i = 0; i < FILLS_MAX; i++) {
-		fills->fill[i].buffer = memory;
-		memory += i < FAULT_READS_MAX ? FAULT_BUFFER_BYTES : BULK_BUFFER_BYTES;
-		fills->free[i] = i;
-	}
-	ASSERT(memory == fills->memory + BUFFERS_BYTES);
-	fills->fault_free = FAULT_READS_MAX;
-	fills->bulk_free = BULK_READS_MAX;
-	return 0;
-}
-
-void fills_destroy(struct fills *fills)
-{
-	buffer_unmap(fills->memory, fills->memory_bytes);
-	fills->memory = NULL;
-}
-
-int fills_register(struct shard *shard)
-{
-	const struct iovec buffers = {shard->fills.memory, shard->fills.memory_bytes};
-
-	shard_assert_owner(shard);
-	return uring_register_buffers(shard->ring, &buffers, 1);
-}
-
-static uint32_t index_of(const struct fills *fills, const struct fill *fill)
-{
-	return (uint32_t)(fill - fills->fill);
-}
-
-/* Fault fills (and those of replays) are the lower part of both arrays, bulk fills the upper. */
-static struct fill *take(struct fills *fills, bool is_fault)
-{
-	if (is_fault)
-		return fills->fault_free == 0 ? NULL
-					      : &fills->fill[fills->free[--fills->fault_free]];
-	return fills->bulk_free == 0
-		       ? NULL
-		       : &fills->fill[fills->free[FAULT_READS_MAX + --fills->bulk_free]];
-}
-
-static void give_back(struct fills *fills, struct fill *fill)
-{
-	const uint32_t index = index_of(fills, fill);
-
-	ASSERT(fill->phase != FILL_FREE);
-	fill->phase = FILL_FREE;
-	fills->faults -= fill->kind == FILL_FAULT;
-	if (index < FAULT_READS_MAX)
-		fills->free[fills->fault_free++] = index;
-	else
-		fills->free[FAULT_READS_MAX + fills->bulk_free++] = index;
-	ASSERT(fills->fault_free <= FAULT_READS_MAX);
-	ASSERT(fills->bulk_free <= BULK_READS_MAX);
-}
 
 static void submit_read(struct shard *shard, struct fill *fill)
 {
-	uring_read_fixed(shard->ring, token_make(TOKEN_FILL, 0, index_of(&shard->fills, fill)),
+	uring_read_fixed(shard->ring, token_make(TOKEN_FILL, 0, fill_index(&shard->fills, fill)),
 		shard->store_fd, fill->buffer, fill->count * (uint32_t)PAGE_BYTES,
 		(uint64_t)fill->first_slot * PAGE_BYTES, 0);
 	fill->phase = FILL_READING;
@@ -131,7 +60,7 @@ static void begin(struct shard *shard, struct fill *fill, struct served *served,
 bool fill_begin_fault(struct shard *shard, struct served *served, uint64_t page, uint32_t count,
 	bool is_write, uint64_t read_ns)
 {
-	struct fill *fill = take(&shard->fills, true);
+	struct fill *fill = fills_take(&shard->fills, true);
 
 	shard_assert_owner(shard);
 	ASSERT(count <= FAULT_READ_PAGES);
@@ -157,7 +86,7 @@ bool fill_begin_replay(struct shard *shard, struct served *served, const struct 
 	ASSERT(run->count <= FAULT_READ_PAGES);
 	if (FAULT_READS_MAX - shard->fills.fault_free >= REPLAY_READS_MAX)
 		return false;
-	fill = take(&shard->fills, true);
+	fill = fills_take(&shard->fills, true);
 	fill->kind = FILL_REPLAY;
 	fill->is_write = false;
 	fill->task = NULL;
@@ -208,7 +137,7 @@ bool fill_claim(struct shard *shard, const struct fault *fault, struct replay_ru
 bool fill_begin_bulk(struct shard *shard, struct task *task, struct served *served, uint64_t page,
 	uint32_t count)
 {
-	struct fill *fill = take(&shard->fills, false);
+	struct fill *fill = fills_take(&shard->fills, false);
 
 	shard_assert_owner(shard);
 	ASSERT(count <= BULK_READ_PAGES);
@@ -224,7 +153,7 @@ bool fill_begin_bulk(struct shard *shard, struct task *task, struct served *serv
 
 struct fill *fill_begin_scrub(struct shard *shard, struct task *task, uint64_t page, uint32_t count)
 {
-	struct fill *fill = take(&shard->fills, false);
+	struct fill *fill = fills_take(&shard->fills, false);
 
 	shard_assert_owner(shard);
 	ASSERT(count > 0 && count <= BULK_READ_PAGES);
@@ -246,7 +175,7 @@ struct fill *fill_begin_scrub(struct shard *shard, struct task *task, uint64_t p
 void fill_end_scrub(struct shard *shard, struct fill *fill)
 {
 	ASSERT(fill->phase == FILL_READ);
-	give_back(&shard->fills, fill);
+	fills_put(&shard->fills, fill);
 }
 
 static void scrub_is_read(struct shard *shard, struct fill *fill, int32_t result)
@@ -271,7 +200,7 @@ static void end(struct shard *shard, struct fill *fill, int error)
 	/* Its buffer may go to the next of the replay. */
 	if (fill->replay != 0)
 		shard_want_replay(shard, fill->served);
-	give_back(&shard->fills, fill);
+	fills_put(&shard->fills, fill);
 }
 
 /* Pages from @from on go back to SWAPPED; who waits for them faults again. */
@@ -316,21 +245,48 @@ static void lose_page(struct shard *shard, struct fill *fill, int error)
 	end(shard, fill, -EIO);
 }
 
-/* Again, the first page alone, so that one bad page does not cost its neighbours. */
+/* Nobody waits for these pages, and a disk may come back: they stay out. */
+static void leave_out(struct shard *shard, struct fill *fill, int error)
+{
+	if (fill->task)
+		swapin_leave(fill->task, fill->first_page, fill->count);
+	return_pages(shard, fill, 0);
+	end(shard, fill, error);
+}
+
+/*
+ * One bad page must not cost its neighbours: the first page alone is read again. Not what was read
+ * ahead along a replay: whichever page a fault waits for then asks for itself.
+ */
+static bool may_split(const struct fill *fill)
+{
+	if (fill->count == 1 || fill->replay != 0)
+		return false;
+	return !fill->task || swapin_may_split(fill->task);
+}
+
+/* What a fault waits for, what the disk gave and is wrong, and what the operator gives up. */
+static bool may_lose(const struct fill *fill, int error)
+{
+	if (fill->count > 1 || fill->kind == FILL_REPLAY)
+		return false;
+	return !fill->task || error == -EBADMSG || swapin_may_poison(fill->task);
+}
+
 static void read_failed(struct shard *shard, struct fill *fill, int error)
 {
 	stats_add(shard_stats(shard, fill->vm), STAT_io_errors, 1);
-	if (fill->count > 1) {
+	if (may_split(fill)) {
 		return_pages(shard, fill, 1);
 		submit_read(shard, fill);
-		return;
-	}
-	if (++fill->tries < READ_TRIES_MAX) {
+	} else if (fill->count == 1 && ++fill->tries < READ_TRIES_MAX) {
 		post(shard, fill, ENGINE_READ_ERROR, error);
 		submit_read(shard, fill);
-		return;
+	} else if (may_lose(fill, error)) {
+		lose_page(shard, fill, error);
+	} else {
+		leave_out(shard, fill, error);
 	}
-	lose_page(shard, fill, error);
 }
 
 bool fill_open_page(const struct shard *shard, const struct fill *fill, uint32_t i)

@@ -6,8 +6,8 @@
  *
  *   begin      SWAPPED → READING, read submitted
  *   opening    read: decrypted where the VM is encrypted, digests checked; what a fault waits for
- *              at once, the rest in steps. Wrong or failed: read again, page by page in the end;
- *              lost: POISONED
+ *              at once, the rest in steps. Wrong or failed: read again, page by page in the end.
+ *              Lost when wrong, or when a fault waits for it: POISONED; else back to SWAPPED
  *   copy       COPY, atomic; then READING → RESIDENT. In steps of FAULT_READ_PAGES, so that no
  *              fault waits behind 512 KiB of copies; EAGAIN is tried again in the next turn
  *   stuck      the page cache still holds something: the content is put there through the alias,
@@ -84,6 +84,13 @@ int fills_init(struct fills *fills);
 void fills_destroy(struct fills *fills);
 /* Registers the buffers with the shard's ring. Owner thread. */
 int fills_register(struct shard *shard);
+/* One that is free; NULL: none. Those for faults are also for what is read ahead. Owner thread. */
+struct fill *fills_take(struct fills *fills, bool is_fault);
+void fills_put(struct fills *fills, struct fill *fill);
+static inline uint32_t fill_index(const struct fills *fills, const struct fill *fill)
+{
+	return (uint32_t)(fill - fills->fill);
+}
 
 /*
  * Starts the fill of @count SWAPPED pages with consecutive slots. False when no buffer is free.

@@ -59,5 +59,10 @@ _Static_assert(TASKS_MAX *TASK_RUNS_MAX + FAULT_READS_MAX + BULK_READS_MAX + 2 <
 #define DISPATCH_IN_FLIGHT 16u
 /* A read is tried again this often before its page is poisoned. */
 #define READ_TRIES_MAX 3u
+/*
+ * Single pages of a chunk that a swap-in finds unreadable before it takes the disk for gone, and no
+ * longer looks within a run for pages that are not.
+ */
+#define UNREADABLE_MAX 8u
 
 #endif

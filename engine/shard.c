@@ -60,7 +60,7 @@ int shard_init(struct shard *shard, struct engine *engine, uint32_t id, int cpu)
 	};
 	(void)sem_init(&shard->has_begun, 0, 0);
 	shard->served = calloc(SERVED_MAX, sizeof(*shard->served));
-	shard->tasks = calloc(TASKS_MAX, sizeof(*shard->tasks));
+	shard->tasks = calloc(TASK_PLACES, sizeof(*shard->tasks));
 	if (!shard->served || !shard->tasks)
 		return -ENOMEM;
 	error = fills_init(&shard->fills);
@@ -217,17 +217,52 @@ static void take_command(struct shard *shard, struct command *command)
 	shard_answer(shard, command);
 }
 
+static void put_off(struct shard *shard, struct command *command)
+{
+	command->next = NULL;
+	if (shard->waiting)
+		shard->waiting_last->next = command;
+	else
+		shard->waiting = command;
+	shard->waiting_last = command;
+}
+
+/* The longest-waiting operation that has room now. */
+static bool take_waiting(struct shard *shard)
+{
+	struct command *command = shard->waiting;
+
+	if (!command || !task_has_room(shard))
+		return false;
+	shard->waiting = command->next;
+	take_command(shard, command);
+	return true;
+}
+
+/*
+ * What works on for long waits for room, and in the order it came. Everything else goes past it: a
+ * disk that takes half a minute for the pages of one VM must not keep the next from being attached,
+ * staged or let go.
+ */
+static bool take_new(struct shard *shard)
+{
+	struct command *command = cmdq_pop_mpmc(shard->cmdq, shard->id);
+
+	if (!command)
+		return false;
+	if (task_is_long(command) && (shard->waiting || !task_has_room(shard)))
+		put_off(shard, command);
+	else
+		take_command(shard, command);
+	return true;
+}
+
 static bool take_commands(struct shard *shard)
 {
 	uint32_t taken = 0;
 
-	for (; taken < COMMANDS_MAX && task_has_room(shard); taken++) {
-		struct command *command = cmdq_pop_mpmc(shard->cmdq, shard->id);
-
-		if (!command)
-			break;
-		take_command(shard, command);
-	}
+	while (taken < COMMANDS_MAX && (take_waiting(shard) || take_new(shard)))
+		taken++;
 	return taken > 0;
 }
 
@@ -339,9 +374,8 @@ static void sleep_until_work(struct shard *shard)
 	struct wake *wake = cmdq_wake(shard->cmdq, shard->id);
 
 	wake_prepare(wake);
-	/* With no room for its work a command is not taken; a completion makes room and wakes us.
-	 */
-	if (cmdq_count(shard->cmdq, shard->id) == 0 || !task_has_room(shard))
+	/* Those put off wait for room: a completion makes it, and wakes us. */
+	if (cmdq_count(shard->cmdq, shard->id) == 0)
 		(void)uring_wait(shard->ring, has_retries ? PARK_RETRY_US : URING_FOREVER);
 	wake_leave(wake);
 }

@@ -91,7 +91,8 @@ struct shard {
 	struct fills fills;
 	struct seals seals;
 	struct parked parked;
-	struct task *tasks; /* TASKS_MAX */
+	struct command *waiting, *waiting_last; /* for room to work, in the order they came */
+	struct task *tasks;			/* TASK_PLACES */
 	uint32_t tasks_active;
 	uint32_t next_task; /* whose slice comes next */
 };

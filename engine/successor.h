@@ -15,6 +15,7 @@
 #ifndef VMSWAP_ENGINE_SUCCESSOR_H
 #define VMSWAP_ENGINE_SUCCESSOR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct engine;
@@ -32,10 +33,12 @@ enum engine_part {
 /* Starts the shards of a successor; @vms: all that were adopted. -errno; -EBADMSG: the tables make
  * no sense. */
 int engine_resume(struct engine *engine, struct vm *const *vms, uint32_t count);
+/* Whether engine_settle() would end at once, as far as can be told. */
+bool engine_may_settle(const struct engine *engine);
 /*
  * Waits until the writes that a predecessor had under way have ended, and gives their slots back.
- * Takes as long as the disk does. Once after engine_resume(). The number of slots that stay out of
- * use, as for a device nobody can tell.
+ * Takes as long as the disk does, and faults that read the store wait as well: ask first. Once
+ * after engine_resume(). The number of slots that stay out of use, as for a device nobody can tell.
  */
 uint32_t engine_settle(struct engine *engine);
 /* The descriptors of its parts, which stay its own. */

@@ -15,6 +15,13 @@
 #include "engine/task.h"
 #include "queue/base/assert.h"
 
+/* To be brought in, and not found unreadable. */
+static bool is_wanted(const struct task *task, uint32_t i)
+{
+	return page_state_of(page_load(&task->vm->table, task->first_page + i)) == PAGE_SWAPPED &&
+	       !bit_get(task->suspect, i);
+}
+
 static enum page_state state_of(const struct task *task, uint32_t i)
 {
 	return page_state_of(page_load(&task->vm->table, task->first_page + i));
@@ -34,7 +41,7 @@ static uint32_t run_length(const struct task *task, const struct served *served,
 		const page_word next =
 			page_load(&task->vm->table, task->first_page + first + count);
 
-		if (page_state_of(next) != PAGE_SWAPPED ||
+		if (page_state_of(next) != PAGE_SWAPPED || bit_get(task->suspect, first + count) ||
 			page_slot_of(next) != page_slot_of(word) + count)
 			break;
 		count++;
@@ -81,7 +88,7 @@ static bool end_pass(struct task *task)
 	for (uint32_t i = 0; i < task->pages; i++) {
 		if (state_of(task, i) == PAGE_READING)
 			return false;
-		is_again |= state_of(task, i) == PAGE_SWAPPED;
+		is_again |= is_wanted(task, i);
 	}
 	/* -ESRCH: nobody to bring them to; another pass would find the same. */
 	if (is_again && task->command->result.error != -ESRCH) {
@@ -99,7 +106,7 @@ bool swapin_step(struct shard *shard, struct task *task)
 
 	shard_assert_owner(shard);
 	while (task->cursor < task->pages) {
-		if (state_of(task, task->cursor) != PAGE_SWAPPED) {
+		if (!is_wanted(task, task->cursor)) {
 			task->cursor++;
 			continue;
 		}
@@ -108,6 +115,25 @@ bool swapin_step(struct shard *shard, struct task *task)
 		is_busy = true;
 	}
 	return end_pass(task) || is_busy;
+}
+
+bool swapin_may_split(const struct task *task)
+{
+	return task->unreadable < UNREADABLE_MAX || swapin_may_poison(task);
+}
+
+bool swapin_may_poison(const struct task *task)
+{
+	return task->command->op == CHUNK_IN_OR_POISON;
+}
+
+void swapin_leave(struct task *task, uint64_t page, uint32_t count)
+{
+	ASSERT(page >= task->first_page);
+	ASSERT(page + count <= task->first_page + task->pages);
+	task->unreadable += count;
+	for (uint32_t i = 0; i < count; i++)
+		bit_set(task->suspect, page - task->first_page + i);
 }
 
 void swapin_fill_done(struct task *task, uint32_t pages, int error)

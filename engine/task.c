@@ -12,9 +12,29 @@ bool task_has_room(const struct shard *shard)
 	return shard->tasks_active < TASKS_MAX;
 }
 
+bool task_is_long(const struct command *command)
+{
+	if (command->kind != COMMAND_CHUNK)
+		return false;
+	switch (command->op) {
+	case CHUNK_TRIM:
+	case CHUNK_OUT:
+	case CHUNK_SCRUB:
+	case CHUNK_IN:
+	case CHUNK_IN_OR_POISON: return true;
+	case CHUNK_STAGE:
+	case CHUNK_GUARD:
+	case CHUNK_UNSTAGE:
+	case CHUNK_SETTLE:
+	case CHUNK_RELEASE:
+	case CHUNK_FORGET: break;
+	}
+	return false;
+}
+
 static struct task *find_free(struct shard *shard)
 {
-	for (uint32_t i = 0; i < TASKS_MAX; i++)
+	for (uint32_t i = 0; i < TASK_PLACES; i++)
 		if (shard->tasks[i].phase == TASK_FREE)
 			return &shard->tasks[i];
 	UNREACHABLE();
@@ -45,7 +65,8 @@ static void begin(struct shard *shard, struct task *task)
 	case CHUNK_TRIM:
 	case CHUNK_OUT: task->phase = evict_begin(shard, task) ? TASK_CLASSIFY : TASK_DONE; break;
 	case CHUNK_SCRUB: task->phase = TASK_SCRUB; break;
-	case CHUNK_IN: task->phase = TASK_FILL; break;
+	case CHUNK_IN:
+	case CHUNK_IN_OR_POISON: task->phase = TASK_FILL; break;
 	case CHUNK_RELEASE: stage_release(shard, task); break;
 	case CHUNK_FORGET: stage_forget(shard, task); break;
 	}
@@ -58,6 +79,7 @@ void task_begin(struct shard *shard, struct command *command)
 
 	shard_assert_owner(shard);
 	ASSERT(command->kind == COMMAND_CHUNK);
+	ASSERT(task_has_room(shard) || !task_is_long(command));
 	ASSERT(vm_owner(vm, command->chunk) == shard->id);
 	task->command = command;
 	task->vm = vm;
@@ -71,6 +93,7 @@ void task_begin(struct shard *shard, struct command *command)
 	task->scrub = NULL;
 	task->is_second = false;
 	memset(task->suspect, 0, sizeof(task->suspect));
+	task->unreadable = 0;
 	command->result = (struct dispatch_result){0};
 	shard->tasks_active++;
 	begin(shard, task);

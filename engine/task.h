@@ -7,7 +7,7 @@
  *   TRIM     CLASSIFY → PUNCH → PUNCHING        (evict.c)
  *   OUT      CLASSIFY → WRITE → WRITING → PUNCH → PUNCHING
  *   SCRUB    SCRUB, a read at a time                  (scrub.c)
- *   IN       FILL, until no page is out and no fill is under way   (swapin.c)
+ *   IN       FILL, until no page is out that can be read and no fill is under way   (swapin.c)
  */
 #ifndef VMSWAP_ENGINE_TASK_H
 #define VMSWAP_ENGINE_TASK_H
@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "engine/limits.h"
 #include "queue/base/bits.h"
 
 struct command;
@@ -59,7 +60,9 @@ struct task {
 	uint32_t sealed;    /* pages of it so far */
 	struct fill *scrub; /* the read of a scrub under way; NULL: none */
 	bool is_second;	    /* it reads the suspects again, one by one */
+	/* Pages that could not be read: scrub looks at them again, in leaves them out. */
 	uint64_t suspect[BITMAP_WORDS(CHUNK_PAGES)];
+	uint32_t unreadable; /* in: how many of them */
 	uint8_t verdict[CHUNK_PAGES];
 	uint32_t slot[CHUNK_PAGES];	 /* of pages whose write is in flight */
 	uint16_t run_pages[CHUNK_PAGES]; /* length of the write that begins at this index of vector
@@ -70,9 +73,14 @@ struct task {
 	struct iovec vector[CHUNK_PAGES]; /* of a write: from the index where its run begins */
 };
 
-/* Room for one more chunk. Owner thread. */
+/* One more than may work at a time: for what is done in the slice in which it begins. */
+#define TASK_PLACES (TASKS_MAX + 1u)
+
+/* Whether @command is a chunk operation of more than one slice, which needs room. Any thread. */
+bool task_is_long(const struct command *command);
+/* Room for one more of these. Owner thread. */
 bool task_has_room(const struct shard *shard);
-/* Begins the chunk operation of @command. Owner thread. */
+/* Begins the chunk operation of @command; a long one must have room. Owner thread. */
 void task_begin(struct shard *shard, struct command *command);
 /*
  * One slice of the next task that has one to do: between two slices the shard looks for faults.
@@ -96,5 +104,13 @@ bool scrub_step(struct shard *shard, struct task *task);
 bool swapin_step(struct shard *shard, struct task *task);
 /* A bulk fill of this task ended: what it brought, and the error that left the rest out. */
 void swapin_fill_done(struct task *task, uint32_t pages, int error);
+/*
+ * The disk does not give these pages of a bulk fill: whether to try the first of them alone, and,
+ * once that was tried, to lose it.
+ */
+bool swapin_may_split(const struct task *task);
+bool swapin_may_poison(const struct task *task);
+/* They stay out, and the task does not try them again. */
+void swapin_leave(struct task *task, uint64_t page, uint32_t count);
 
 #endif

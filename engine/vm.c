@@ -84,7 +84,9 @@ bool vm_chunk_has_work(const struct vm *vm, uint32_t chunk, enum chunk_op op)
 	case CHUNK_TRIM:
 	case CHUNK_OUT: return staged > 0;
 	case CHUNK_GUARD:
-	case CHUNK_IN: return atomic_load_explicit(&summary->out, memory_order_relaxed) > 0;
+	case CHUNK_IN:
+	case CHUNK_IN_OR_POISON:
+		return atomic_load_explicit(&summary->out, memory_order_relaxed) > 0;
 	case CHUNK_SCRUB: return atomic_load_explicit(&summary->slots, memory_order_relaxed) > 0;
 	case CHUNK_RELEASE:
 		return staged > 0 ||

@@ -11,9 +11,12 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <linux/fs.h>
+#include <linux/magic.h>
 
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
@@ -229,15 +232,46 @@ int swapfile_adopt(const struct swapfile *kept, struct swapfile *ret_swapfile)
 }
 
 /*
- * File systems wait for direct writes to end before they punch a hole anywhere in the file
- * (inode_dio_wait() in ext4, xfs and btrfs); the threads that could begin another one died with
- * their process.
+ * Of these it is known that they wait for direct writes to end before they punch a hole anywhere in
+ * the file (inode_dio_wait()), or write before the call returns (tmpfs). FUSE and what is reached
+ * over a network do not.
  */
+static bool waits_for_writes(int fd)
+{
+	static const unsigned long known[] = {
+		EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC};
+	struct statfs status;
+
+	if (fstatfs(fd, &status) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if ((unsigned long)status.f_type == known[i])
+			return true;
+	return false;
+}
+
+/* A disk without such a file is called quiet: nothing would ever say so. */
+bool swapfile_is_quiet(const struct swapfile *swapfile)
+{
+	char path[64];
+	CLEANUP_FILE FILE *file = NULL;
+	unsigned int writes = 0;
+	struct stat status;
+
+	if (fstat(swapfile->fd, &status) < 0)
+		return true;
+	(void)snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/inflight", major(status.st_dev),
+		minor(status.st_dev));
+	file = fopen(path, "re");
+	return !file || fscanf(file, "%*u %u", &writes) != 1 || writes == 0;
+}
+
+/* The threads that could begin another write died with their process. */
 int swapfile_drain(const struct swapfile *swapfile, uint64_t offset)
 {
 	ASSERT(offset % PAGE_BYTES == 0);
 	ASSERT(offset < swapfile->size_bytes);
-	if (swapfile->kind == SWAPFILE_DEVICE)
+	if (swapfile->kind == SWAPFILE_DEVICE || !waits_for_writes(swapfile->fd))
 		return -EOPNOTSUPP;
 	return errno_of(fallocate(swapfile->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		(off_t)offset, PAGE_BYTES));

@@ -49,9 +49,15 @@ int swapfile_reopen(const char *path, enum swapfile_kind kind);
 /* A predecessor's store: @kept->fd is dup'ed. -errno. Set-up threads. */
 int swapfile_adopt(const struct swapfile *kept, struct swapfile *ret_swapfile);
 /*
+ * Whether no write to the disk below is under way, as far as the kernel tells: swapfile_drain()
+ * then ends at once. Any thread.
+ */
+bool swapfile_is_quiet(const struct swapfile *swapfile);
+/*
  * Waits until no write of a predecessor that was killed is under way any more, and gives up the
  * space of [@offset, @offset + one page), which the caller knows to be nobody's. -EOPNOTSUPP where
- * that cannot be known (devices). May take as long as the disk does: set-up threads.
+ * that cannot be known (devices, FUSE, network file systems). May take as long as the disk does,
+ * and no read of the file begins meanwhile: set-up threads.
  */
 int swapfile_drain(const struct swapfile *swapfile, uint64_t offset);
 void swapfile_close(struct swapfile *swapfile);

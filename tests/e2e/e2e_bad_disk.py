@@ -7,10 +7,12 @@ import signal
 import subprocess
 
 import vmswap_e2e
-from vmswap_e2e import Skip, check, wait_until
+from vmswap_e2e import PAGE, Skip, check, wait_until
 from vmswap_mapper import do, mapper
 
 MIB = 64
+# Of a VM that fills its store to the last place, so that each place is used again.
+SMALL_MIB = 16
 
 
 def loop_device(rig, path):
@@ -114,6 +116,96 @@ def test_a_scrub_is_slow_when_asked_and_ends_for_any_other_command(rig):
     vm.check_refused(-32001, "scrub")
     owner.send("check 0\n")
     vm.detach()
+
+
+def read_slots(path):
+    """The pages of the swap file that hold something, by place."""
+    pages = {}
+    with open(path, "rb") as file:
+        for slot in range(SMALL_MIB * 256):
+            content = file.read(PAGE)
+            if any(content):
+                pages[slot] = content
+    return pages
+
+
+def write_slots(path, pages):
+    with open(path, "r+b", buffering=0) as file:
+        for slot, content in pages.items():
+            file.seek(slot * PAGE)
+            file.write(content)
+        os.fsync(file.fileno())
+
+
+def torn(_, now):
+    """The second half of one page was not written: it is from the page behind it."""
+    slot = sorted(now)[100]
+    return {slot: now[slot][:PAGE // 2] + now[slot + 1][PAGE // 2:]}
+
+
+def exchanged(_, now):
+    first = sorted(now)[200]
+    return {first: now[first + 1], first + 1: now[first]}
+
+
+def stale(before, now):
+    """Three places hold again what they held one swap-out before."""
+    slots = [slot for slot in sorted(now) if slot in before and before[slot] != now[slot]]
+    check(len(slots) == SMALL_MIB * 256, f"{len(slots)} places were used again")
+    return {slot: before[slot] for slot in slots[300:600:100]}
+
+
+def damage_is_found(rig, way, damage):
+    """The pages that the damage hits are lost, and no others; no process sees wrong content."""
+    path = os.path.join(rig.folder, "swap.img")
+    daemon = rig.daemon("--swap-file", path, "--swap-limit", f"{SMALL_MIB}M",
+                        f"--encrypt={way}")
+    owner = mapper(rig, "owner", "own", SMALL_MIB)
+    vm = daemon.attach(owner.pid, min_size=1 << 20)
+    vm.run("enable")
+    vm.run("swap_out")
+    before = read_slots(path)
+    do(owner, "write 1")
+    vm.run("enable")
+    vm.run("swap_out")
+    check(vm.metrics()["swap_pages"] == SMALL_MIB * 256, f"{vm.metrics()}")
+    changed = damage(before, read_slots(path))
+    write_slots(path, changed)
+
+    vm.run("disable")
+
+    check(vm.metrics()["poisoned_pages"] == len(changed), f"{len(changed)}, {vm.metrics()}")
+    # Each was read again before it was given up.
+    check(vm.metrics()["io_errors"] >= 2 * len(changed), f"{vm.metrics()}")
+    vm.detach()
+    owner.send("check 1\n")
+    check(owner.wait() == -signal.SIGBUS and not owner.bad_lines(), owner.tail())
+    daemon.check_idle()
+    daemon.stop()
+
+
+def test_a_torn_page_is_found(rig):
+    damage_is_found(rig, "no", torn)
+
+
+def test_a_torn_encrypted_page_is_found(rig):
+    damage_is_found(rig, "yes", torn)
+
+
+def test_two_exchanged_pages_are_found(rig):
+    damage_is_found(rig, "no", exchanged)
+
+
+def test_two_exchanged_encrypted_pages_are_found(rig):
+    damage_is_found(rig, "yes", exchanged)
+
+
+def test_stale_pages_are_found(rig):
+    damage_is_found(rig, "no", stale)
+
+
+def test_stale_encrypted_pages_are_found(rig):
+    damage_is_found(rig, "yes", stale)
 
 
 def test_a_disk_that_is_gone_poisons_what_is_touched(rig):

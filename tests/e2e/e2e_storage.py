@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A swap store that is full: what does not fit stays in RAM, the VM runs on and says so, and
 once there is space again the same command works."""
+import errno
 import os
 import shutil
 import signal
 import subprocess
 
 import vmswap_e2e
+from vmswap_disk import FaultyDisk
 from vmswap_e2e import MIB, Skip, check, largest_shared_mapping
 
 
@@ -95,6 +97,31 @@ def test_a_full_file_system_and_space_again(rig):
     vm.run("disable")
     guest.verify()
     daemon.stop()
+    guest.finish()
+
+
+def test_a_quota_costs_no_place_and_ends_with_more_of_it(rig):
+    disk = FaultyDisk(rig, 256)
+    disk.command("space 24")
+    disk.command(f"full {errno.EDQUOT}")
+    daemon = rig.daemon("--swap-file", disk.path, "--swap-limit", "256M")
+    guest = guest_of(rig)
+    vm = daemon.attach(guest.pid)
+
+    for _ in range(3):
+        job = out_until_full(vm)
+    check("quota" in job["error"], f"{job}")
+    store = daemon.rpc.call("daemon.status")["store"]
+    check(store["retired_bytes"] == 0, f"places are lost to a quota: {store}")
+    check_runs_on(vm, guest, "failed")
+    disk.command("space 256")
+    vm.run("enable")
+    vm.run("swap_out")
+
+    check(vm.metrics()["swap_pages"] > 20000, f"{vm.metrics()}")
+    check_runs_on(vm, guest, "active")
+    vm.detach()
+    daemon.check_idle()
     guest.finish()
 
 

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A kernel that lacks an optional feature, or refuses io_uring: whole cycles with each of them
 masked, and the daemon says what it does without."""
+import os
 import subprocess
 
 import vmswap_e2e
-from vmswap_e2e import check, program
+from vmswap_e2e import Skip, check, program, read_file
 
 OPTIONAL = ("wp", "wp-async", "poison", "events", "event-discard", "pagemap-scan", "io_uring",
             "short-slice")
@@ -49,6 +50,30 @@ def test_cycles_go_well_without_all_of_them(rig):
 
     status = daemon.rpc.call("daemon.status")
     check(status["features"] == ["missing", "minor"], f"{status['features']}")
+    guest.finish()
+
+
+def test_a_host_that_forbids_io_uring(rig):
+    path = "/proc/sys/kernel/io_uring_disabled"
+    if not os.path.exists(path):
+        raise Skip("this kernel has no kernel.io_uring_disabled (Linux 6.6)")
+    before = read_file(path)
+
+    def allow(value):
+        with open(path, "w") as file:
+            file.write(value)
+    rig.on_end(lambda: allow(before))
+    allow("2")
+    daemon = rig.daemon()
+    # Others on this machine have a use for it; ours has asked.
+    allow(before)
+    guest = rig.guest("--size", "64M", "--working-set", "10")
+    check(daemon.rpc.call("daemon.status")["io"] == "threads", "not by threads")
+    check(any("no io_uring" in line for line in daemon.lines), f"no warning:\n{daemon.tail()}")
+
+    cycles(daemon, guest)
+
+    daemon.stop()
     guest.finish()
 
 

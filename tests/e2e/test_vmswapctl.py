@@ -231,6 +231,8 @@ class WhatIsAsked(Case):
         self.check("disable web1", "vm.disable", {"vm": "web1"})
         self.check("disable web1 --slow-cleanup", "vm.disable",
                    {"vm": "web1", "slow_cleanup": True})
+        self.check("disable web1 --poison-unreadable", "vm.disable",
+                   {"vm": "web1", "poison_unreadable": True})
         self.check("wait web1 pending", "vm.wait", {"vm": "web1", "state": "pending"})
         self.check("wait web1 pending --timeout 2", "vm.wait",
                    {"vm": "web1", "state": "pending", "timeout_ms": 2000})

@@ -9,6 +9,8 @@
 
 /* Chunks of one piece at most. */
 #define PIECE_MAX 8u
+/* Swap-ins until a disk that fails now and then has given everything. */
+#define IN_TRIES_MAX 20u
 
 static void zap(struct sim *sim, uint32_t first, uint32_t count)
 {
@@ -141,11 +143,16 @@ struct dispatch_result sim_all(struct sim *sim, enum chunk_op op)
 
 void sim_all_in(struct sim *sim)
 {
-	const struct dispatch_result result = sim_all(sim, CHUNK_IN);
-	const struct page_count count = sim_pages(sim);
+	struct dispatch_result result = sim_all(sim, CHUNK_IN);
+	uint64_t out = sim_pages(sim).state[PAGE_SWAPPED];
 
-	if (count.state[PAGE_SWAPPED] > 0)
-		fake_fail("%lu pages stay out, error %d", count.state[PAGE_SWAPPED], result.error);
+	/* A disk that failed now and then must do better in the end. */
+	for (uint32_t try = 0; try < IN_TRIES_MAX && out > 0 && result.error == -EIO; try++) {
+		result = sim_all(sim, CHUNK_IN);
+		out = sim_pages(sim).state[PAGE_SWAPPED];
+	}
+	if (out > 0)
+		fake_fail("%lu pages stay out, error %d", out, result.error);
 }
 
 void sim_random_operation(struct sim *sim)

@@ -60,6 +60,12 @@ int swapfile_adopt(const struct swapfile *kept, struct swapfile *ret_swapfile)
 	return 0;
 }
 
+bool swapfile_is_quiet(const struct swapfile *swapfile)
+{
+	ASSERT(fake_inode(swapfile->fd) == world.disk_inode);
+	return true;
+}
+
 int swapfile_drain(const struct swapfile *swapfile, uint64_t offset)
 {
 	ASSERT(fake_inode(swapfile->fd) == world.disk_inode);

@@ -7,8 +7,9 @@ back-end for tests.
   mapper.py join PID   maps the memory of another one
 
 Lines on stdin: `check` verifies every page, `write` gives every page new content (the generation is
-told with the command: `check 3`), `discard FIRST COUNT` gives pages back with MADV_REMOVE, `zeros
-FIRST COUNT` verifies that pages are zero, `peek` reads one page in 300, `unmap` lets go.
+told with the command: `check 3`; `check 3 100` leaves the first hundred out), `discard FIRST COUNT`
+gives pages back with MADV_REMOVE, `zeros FIRST COUNT` verifies that pages are zero, `peek` reads
+one page in 300, `unmap` lets go.
 """
 import mmap
 import os
@@ -42,8 +43,8 @@ def write(memory, generation):
     print("OK written", flush=True)
 
 
-def verify(memory, generation):
-    for page in pages_of(memory):
+def verify(memory, generation, first=0):
+    for page in pages_of(memory)[first:]:
         if memory[page * PAGE:(page + 1) * PAGE] != content(page, generation):
             print(f"BAD page={page} begins {memory[page * PAGE:page * PAGE + 8]!r}", flush=True)
             return
@@ -63,7 +64,7 @@ def main():
     for line in sys.stdin:
         words = line.split()
         if words[0] == "check":
-            verify(memory, int(words[1]))
+            verify(memory, *map(int, words[1:]))
         elif words[0] == "write":
             write(memory, int(words[1]))
         elif words[0] == "peek":

@@ -52,6 +52,11 @@ class Rpc:
         line, self.bytes = self.bytes.split(b"\n", 1)
         return json.loads(line)
 
+    def notify(self, method, **params):
+        """Asked for, and never answered."""
+        request = {"jsonrpc": "2.0", "method": method, "params": params}
+        self.socket.sendall(json.dumps(request).encode() + b"\n")
+
     def call(self, method, timeout_s=60, **params):
         self.last_id += 1
         request = {"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params}

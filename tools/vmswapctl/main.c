@@ -50,6 +50,8 @@ static const struct option_spec disable_options[] = {
 	WAIT_OPTION,
 	{"--slow-cleanup", OPTION_FLAG, "slow_cleanup", NULL,
 		"Shrink the swap file gently, not at once"},
+	{"--poison-unreadable", OPTION_FLAG, "poison_unreadable", NULL,
+		"Give up what the disk does not give: an error in the guest"},
 	{0},
 };
 

@@ -182,6 +182,8 @@ enum status verb_operation(struct invocation *invocation)
 
 	if (json_object_get(options, "slow_cleanup"))
 		(void)json_object_set_new(params, "slow_cleanup", json_true());
+	if (json_object_get(options, "poison_unreadable"))
+		(void)json_object_set_new(params, "poison_unreadable", json_true());
 	if (json_object_get(options, "rate_bytes"))
 		(void)json_object_set(params, "rate_bytes", json_object_get(options, "rate_bytes"));
 	status = ask(invocation, method_of(invocation->verb->name), params, &result);

@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A VMM that is killed, or stopped for a while, at any step of any operation: the daemon lets go of
+all it had of it, and the VM beside it notices nothing."""
+import signal
+import time
+
+import vmswap_e2e
+from vmswap_disk import FaultyDisk
+from vmswap_e2e import Vm, check, wait_until
+from vmswap_mapper import do, mapper
+from vmswap_rpc import RpcError
+
+MIB = 16
+OPERATIONS = ("attach", "enable", "trim", "swap_out", "disable", "detach")
+# From before the operation to after its end: about a millisecond each at the beginning.
+DELAYS_MS = (0, 0.5, 1, 2, 4, 8, 16, 32)
+
+
+def begin(daemon, name, owner, operation):
+    """The request is on its way; nobody waits for the answer."""
+    if operation == "attach":
+        daemon.rpc.notify("vm.attach", pids=[owner.pid], name=name, dwell=0, min_size=1 << 20)
+    else:
+        daemon.rpc.notify(f"vm.{operation}", vm=name)
+
+
+def bring_to(daemon, name, owner, operation):
+    """The VM in the state in which the operation is legal."""
+    if operation == "attach":
+        return
+    vm = daemon.attach(owner.pid, name=name, min_size=1 << 20)
+    for earlier in {"enable": (), "trim": ("enable",), "swap_out": ("enable",)}.get(
+            operation, ("enable", "swap_out")):
+        vm.run(earlier)
+
+
+def is_gone(daemon, name):
+    return all(vm["vm"] != name for vm in daemon.rpc.call("vm.list")["vms"])
+
+
+def bystander_of(rig, daemon):
+    guest = rig.guest("--size", "64M", "--working-set", "20", name="bystander")
+    vm = daemon.attach(guest.pid, name="bystander")
+    vm.run("enable")
+    vm.run("swap_out")
+    return guest, vm
+
+
+def test_killed_at_any_moment_of_each_operation(rig):
+    daemon = rig.daemon("--swap-limit", "512M")
+    guest, bystander = bystander_of(rig, daemon)
+    used = bystander.metrics()
+    fds = len(daemon.open_fds())
+    for operation in OPERATIONS:
+        for delay_ms in DELAYS_MS:
+            name = f"{operation}-{delay_ms}"
+            owner = mapper(rig, name, "own", MIB)
+            bring_to(daemon, name, owner, operation)
+            begin(daemon, name, owner, operation)
+            time.sleep(delay_ms / 1000)
+            owner.signal(signal.SIGKILL)
+            owner.wait()
+            # The attach that was asked for is over one way or the other when this is answered.
+            daemon.rpc.call("daemon.ping")
+            wait_until(lambda: is_gone(daemon, name), f"{name} is collected")
+    guest.verify()
+    check(used["poisoned_pages"] == bystander.metrics()["poisoned_pages"] == 0, "poisoned")
+    wait_until(lambda: len(daemon.open_fds()) <= fds, lambda: f"{daemon.open_fds()}")
+    bystander.detach()
+    daemon.check_idle()
+    guest.finish()
+    daemon.stop()
+
+
+def test_killed_while_the_disk_has_its_pages(rig):
+    disk = FaultyDisk(rig, 256)
+    daemon = rig.daemon("--swap-device", disk.loop())
+    for kind, operation in (("write", "swap_out"), ("read", "disable"), ("read", "touch")):
+        owner = mapper(rig, f"{operation}-held", "own", MIB)
+        vm = daemon.attach(owner.pid, name=operation, min_size=1 << 20)
+        vm.run("enable")
+        if kind == "read":
+            vm.run("swap_out")
+        disk.command(f"hold {kind}")
+        if operation == "touch":
+            owner.send("check 0\n")
+        else:
+            vm.start(operation)
+        disk.wait_held(kind)
+        owner.signal(signal.SIGKILL)
+        owner.wait()
+        daemon.rpc.call("daemon.ping")
+        disk.command(f"release {kind}")
+        wait_until(lambda: is_gone(daemon, operation), f"{operation} is collected")
+    daemon.check_idle()
+    daemon.stop()
+
+
+def test_stopped_in_each_operation(rig):
+    daemon = rig.daemon("--swap-limit", "512M")
+    guest, bystander = bystander_of(rig, daemon)
+    for operation in OPERATIONS:
+        owner = mapper(rig, f"stopped-{operation}", "own", MIB)
+        bring_to(daemon, operation, owner, operation)
+        owner.signal(signal.SIGSTOP)
+        begin(daemon, operation, owner, operation)
+        guest.goes_on()
+        owner.signal(signal.SIGCONT)
+        do(owner, "check 0")
+        do(owner, "write 1")
+        if not is_gone(daemon, operation):
+            try:
+                Vm(daemon, operation).detach()
+            except RpcError as error:  # the detach that was asked for goes on or has ended
+                check(error.code in (-32000, -32001), f"{error}")
+        wait_until(lambda: is_gone(daemon, operation), f"{operation} is detached")
+        do(owner, "check 1")
+        check(not owner.open_userfaultfds(), "userfaultfds are left")
+    guest.verify()
+    bystander.detach()
+    daemon.check_idle()
+    guest.finish()
+    daemon.stop()
+
+
+if __name__ == "__main__":
+    vmswap_e2e.main(globals())
