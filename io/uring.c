@@ -167,15 +167,50 @@ static void poll_puncher(struct uring *ring)
 	uring_poll(ring, TOKEN_PUNCHER, puncher_eventfd(ring->puncher));
 }
 
+#define RESTRICT_REGISTER(call)                                                                    \
+	{                                                                                          \
+		.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = (call)                    \
+	}
+#define RESTRICT_OPERATION(operation)                                                              \
+	{                                                                                          \
+		.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = (operation)                         \
+	}
+
+/* No filter of system calls sees what a ring is asked for: it does this and no more. */
+static int restrict_ring(struct uring *ring)
+{
+	struct io_uring_restriction allowed[] = {
+		RESTRICT_REGISTER(IORING_REGISTER_ENABLE_RINGS),
+		RESTRICT_REGISTER(IORING_REGISTER_BUFFERS),
+		RESTRICT_REGISTER(IORING_REGISTER_SYNC_CANCEL),
+		RESTRICT_OPERATION(IORING_OP_READ_FIXED),
+		RESTRICT_OPERATION(IORING_OP_WRITEV),
+		RESTRICT_OPERATION(IORING_OP_FALLOCATE),
+		RESTRICT_OPERATION(IORING_OP_POLL_ADD),
+		RESTRICT_OPERATION(IORING_OP_POLL_REMOVE),
+	};
+
+	return io_uring_register((unsigned int)ring->ring.ring_fd, IORING_REGISTER_RESTRICTIONS,
+		allowed, ARRAY_SIZE(allowed));
+}
+
 /* liburing 2.3 declares io_uring_enable_rings() and does not export it. */
+static int enable_ring(struct uring *ring)
+{
+	return io_uring_register(
+		(unsigned int)ring->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+}
+
 int uring_enable(struct uring *ring)
 {
 	int result = 0;
 
 	ASSERT(ring->owner == 0);
-	if (!is_blocking(ring))
-		result = io_uring_register(
-			(unsigned int)ring->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	if (!is_blocking(ring)) {
+		result = restrict_ring(ring);
+		if (result == 0)
+			result = enable_ring(ring);
+	}
 	if (result < 0)
 		return result;
 	ring->owner = thread_id();
