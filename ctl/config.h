@@ -10,6 +10,7 @@
 
 #include "ctl/peer.h"
 #include "engine/limits.h"
+#include "io/filter.h"
 #include "io/swapfile.h"
 #include "queue/base/log.h"
 
@@ -41,6 +42,7 @@ struct config {
 	bool is_recover; /* of what a daemon left there that is dead */
 	bool is_foreground;
 	uint32_t disabled_features; /* bits of io/feature.h */
+	enum filter_mode seccomp;   /* calls that no list has */
 	bool is_debug;		    /* the methods debug.* are there */
 	enum log_level log_level;
 };
