@@ -42,6 +42,7 @@ enum option_code {
 	OPTION_DEBUG,
 	OPTION_DISABLE_FEATURE,
 	OPTION_SECCOMP,
+	OPTION_MOUNT_VIEW,
 	OPTION_HELP,
 	OPTION_VERSION,
 	OPTION_LAYOUT,
@@ -67,6 +68,7 @@ static const struct option options[] = {
 	{"debug", no_argument, NULL, OPTION_DEBUG},
 	{"disable-feature", required_argument, NULL, OPTION_DISABLE_FEATURE},
 	{"seccomp", required_argument, NULL, OPTION_SECCOMP},
+	{"mount-view", required_argument, NULL, OPTION_MOUNT_VIEW},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{"version", no_argument, NULL, OPTION_VERSION},
 	{"layout", no_argument, NULL, OPTION_LAYOUT},
@@ -96,6 +98,8 @@ static const char usage_text[] =
 	"  --debug             offer the methods debug.*: recording of faults\n"
 	"  --disable-feature LIST  do without these features of the kernel, a,b,…\n"
 	"  --seccomp MODE      unexpected system calls: deny, kill, log, or off (deny)\n"
+	"  --mount-view VIEW   file systems are seen read-only: private; or as they are: host\n"
+	"                      (private, with --debug host)\n"
 	"  --help, --version\n";
 
 void config_usage(FILE *out)
@@ -241,6 +245,12 @@ static int parse_seccomp(const char *text, struct config *config)
 	return 0;
 }
 
+static int parse_mount_view(const char *text, struct config *config)
+{
+	config->has_host_view = strcmp(text, "host") == 0;
+	return config->has_host_view || strcmp(text, "private") == 0 ? 0 : -EINVAL;
+}
+
 static int parse_shards(const char *text, struct config *config)
 {
 	uint64_t number;
@@ -384,6 +394,7 @@ static int parse_option(enum option_code code, const char *text, struct config *
 	case OPTION_DEBUG: config->is_debug = true; return 0;
 	case OPTION_DISABLE_FEATURE: return parse_features(text, &config->disabled_features);
 	case OPTION_SECCOMP: return parse_seccomp(text, config);
+	case OPTION_MOUNT_VIEW: return parse_mount_view(text, config);
 	case OPTION_HELP: config->action = CONFIG_HELP; return 0;
 	case OPTION_VERSION: config->action = CONFIG_VERSION; return 0;
 	case OPTION_LAYOUT: config->action = CONFIG_LAYOUT; return 0;
@@ -399,6 +410,8 @@ static int check(struct config *config, bool shards_given, struct problem *probl
 		return problem_set(problem, -EINVAL, "usage",
 			"--cpus names %u CPUs for %u shards: name one for each", config->cpu_count,
 			config->shard_count);
+	/* It writes files where clients name them. */
+	config->has_host_view |= config->is_debug;
 	if (config->store.is_preallocated && config->store.limit_bytes == 0 &&
 		config->store.kind != SWAPFILE_DEVICE)
 		return problem_set(problem, -EINVAL, "usage",

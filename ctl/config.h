@@ -43,6 +43,7 @@ struct config {
 	bool is_foreground;
 	uint32_t disabled_features; /* bits of io/feature.h */
 	enum filter_mode seccomp;   /* calls that no list has */
+	bool has_host_view;	    /* no mount view of its own */
 	bool is_debug;		    /* the methods debug.* are there */
 	enum log_level log_level;
 };
