@@ -99,6 +99,7 @@ static int wait_for_memory(struct job *job)
 			return 0;
 		if (job_is_aborted(job))
 			return -ECANCELED;
+		/* @control poll */
 		(void)poll(NULL, 0, MEMORY_POLL_MS); /* /proc has no event for a new mapping */
 	}
 	return 0;

@@ -33,6 +33,7 @@ static int wait_readable(int channel, uint64_t deadline_ns)
 
 	if (now_ns >= deadline_ns)
 		return -ETIMEDOUT;
+	/* @control poll */
 	rc = errno_of(poll(&entry, 1, (int)((deadline_ns - now_ns) / NS_PER_MS) + 1));
 	return rc == -EINTR ? 0 : rc;
 }
@@ -48,6 +49,7 @@ static int receive_answer(int channel, uint64_t id, uint64_t deadline_ns, int64_
 
 		if (rc < 0)
 			return rc;
+		/* @control recvfrom */
 		got = recv(channel, &answer, sizeof(answer), MSG_DONTWAIT | MSG_TRUNC);
 		if (got < 0 && (errno == EAGAIN || errno == EINTR))
 			continue;
@@ -78,6 +80,7 @@ int channel_zap(int channel, uint64_t address, uint64_t size_bytes)
 
 	ASSERT(channel >= 0);
 	ASSERT(size_bytes > 0);
+	/* @control sendto */
 	if (send(channel, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		return errno == EPIPE ? -ECONNRESET : -errno;
 	rc = receive_answer(channel, request.id, deadline_ns, &result);

@@ -10,6 +10,7 @@
 
 #include "engine/engine.h"
 #include "engine/successor.h"
+#include "io/filter.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
 #include "queue/base/clock.h"
@@ -103,6 +104,8 @@ static void *cleaner_main(void *argument)
 {
 	struct cleaner *cleaner = argument;
 
+	/* It starts before the control thread has one to inherit; without it, it works as well. */
+	(void)filter_install(FILTER_CONTROL);
 	settle(cleaner);
 	(void)pthread_mutex_lock(&cleaner->lock);
 	while (wait_for_step(cleaner)) {
@@ -143,7 +146,7 @@ int cleaner_new(struct engine *engine, struct cleaner **ret_cleaner)
 	(void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&cleaner->changed, &attributes);
 	(void)pthread_condattr_destroy(&attributes);
-	rc = pthread_create(&cleaner->thread, NULL, cleaner_main, cleaner);
+	rc = pthread_create(&cleaner->thread, NULL, cleaner_main, cleaner); /* @unfiltered clone3 */
 	if (rc != 0) {
 		free(cleaner);
 		return -rc;

@@ -10,6 +10,7 @@
 #include "ctl/problem.h"
 #include "engine/engine.h"
 #include "io/feature.h"
+#include "io/filter.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
 #include "queue/base/err.h"
@@ -40,6 +41,8 @@ enum option_code {
 	OPTION_LOG_LEVEL,
 	OPTION_DEBUG,
 	OPTION_DISABLE_FEATURE,
+	OPTION_SECCOMP,
+	OPTION_MOUNT_VIEW,
 	OPTION_HELP,
 	OPTION_VERSION,
 	OPTION_LAYOUT,
@@ -64,6 +67,8 @@ static const struct option options[] = {
 	{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
 	{"debug", no_argument, NULL, OPTION_DEBUG},
 	{"disable-feature", required_argument, NULL, OPTION_DISABLE_FEATURE},
+	{"seccomp", required_argument, NULL, OPTION_SECCOMP},
+	{"mount-view", required_argument, NULL, OPTION_MOUNT_VIEW},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{"version", no_argument, NULL, OPTION_VERSION},
 	{"layout", no_argument, NULL, OPTION_LAYOUT},
@@ -92,6 +97,9 @@ static const char usage_text[] =
 	"  --log-level LEVEL   error, warning, info or debug (info)\n"
 	"  --debug             offer the methods debug.*: recording of faults\n"
 	"  --disable-feature LIST  do without these features of the kernel, a,b,…\n"
+	"  --seccomp MODE      unexpected system calls: deny, kill, log, or off (deny)\n"
+	"  --mount-view VIEW   file systems are seen read-only: private; or as they are: host\n"
+	"                      (private, with --debug host)\n"
 	"  --help, --version\n";
 
 void config_usage(FILE *out)
@@ -225,6 +233,22 @@ static int parse_encrypt(const char *text, struct config *config)
 	else
 		return -EINVAL;
 	return 0;
+}
+
+static int parse_seccomp(const char *text, struct config *config)
+{
+	const enum filter_mode mode = filter_mode_by_name(text);
+
+	if (mode == FILTER_MODES)
+		return -EINVAL;
+	config->seccomp = mode;
+	return 0;
+}
+
+static int parse_mount_view(const char *text, struct config *config)
+{
+	config->has_host_view = strcmp(text, "host") == 0;
+	return config->has_host_view || strcmp(text, "private") == 0 ? 0 : -EINVAL;
 }
 
 static int parse_shards(const char *text, struct config *config)
@@ -369,6 +393,8 @@ static int parse_option(enum option_code code, const char *text, struct config *
 	case OPTION_FOREGROUND: config->is_foreground = true; return 0;
 	case OPTION_DEBUG: config->is_debug = true; return 0;
 	case OPTION_DISABLE_FEATURE: return parse_features(text, &config->disabled_features);
+	case OPTION_SECCOMP: return parse_seccomp(text, config);
+	case OPTION_MOUNT_VIEW: return parse_mount_view(text, config);
 	case OPTION_HELP: config->action = CONFIG_HELP; return 0;
 	case OPTION_VERSION: config->action = CONFIG_VERSION; return 0;
 	case OPTION_LAYOUT: config->action = CONFIG_LAYOUT; return 0;
@@ -384,6 +410,8 @@ static int check(struct config *config, bool shards_given, struct problem *probl
 		return problem_set(problem, -EINVAL, "usage",
 			"--cpus names %u CPUs for %u shards: name one for each", config->cpu_count,
 			config->shard_count);
+	/* It writes files where clients name them. */
+	config->has_host_view |= config->is_debug;
 	if (config->store.is_preallocated && config->store.limit_bytes == 0 &&
 		config->store.kind != SWAPFILE_DEVICE)
 		return problem_set(problem, -EINVAL, "usage",
@@ -407,6 +435,7 @@ int config_parse(int argc, char **argv, struct config *ret_config, struct proble
 		.is_encrypted = engine_encrypts_fast(),
 		.socket_path = CONFIG_SOCKET,
 		.policy = {.group = PEER_NO_GROUP},
+		.seccomp = FILTER_DENY,
 		.log_level = LOG_LEVEL_INFO,
 	};
 	bool shards_given = false;

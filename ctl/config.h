@@ -10,6 +10,7 @@
 
 #include "ctl/peer.h"
 #include "engine/limits.h"
+#include "io/filter.h"
 #include "io/swapfile.h"
 #include "queue/base/log.h"
 
@@ -41,6 +42,8 @@ struct config {
 	bool is_recover; /* of what a daemon left there that is dead */
 	bool is_foreground;
 	uint32_t disabled_features; /* bits of io/feature.h */
+	enum filter_mode seccomp;   /* calls that no list has */
+	bool has_host_view;	    /* no mount view of its own */
 	bool is_debug;		    /* the methods debug.* are there */
 	bool is_minimal; /* serve faults, bring memory back, no more: the supervisor's word */
 	enum log_level log_level;

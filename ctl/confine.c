@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * There is no seccomp filter among this on purpose: PTRACE_O_SUSPEND_SECCOMP, without which the
- * filter of a sandboxed VMM kills it for an injected call, is refused to a thread that has a filter
- * itself (kernel: ptrace_setoptions()).
+ * Nothing of this concerns the injector, which has been forked before. It has no seccomp filter on
+ * purpose (io/filter.c).
  */
 #include "ctl/confine.h"
 

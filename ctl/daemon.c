@@ -21,6 +21,7 @@
 #include "engine/engine.h"
 #include "engine/successor.h"
 #include "io/feature.h"
+#include "io/filter.h"
 #include "io/shared.h"
 #include "io/storename.h"
 #include "queue/base/err.h"
@@ -44,6 +45,7 @@ static int prepare_swap_dir(const struct config *config)
 {
 	if (config->store.kind != SWAPFILE_UNNAMED)
 		return 0;
+	/* @unfiltered mkdir */
 	if (strcmp(config->store.path, CONFIG_SWAP_DIR) == 0 && mkdir(CONFIG_SWAP_DIR, 0700) < 0 &&
 		errno != EEXIST)
 		return -errno;
@@ -181,6 +183,25 @@ static int confine(int (*step)(void))
 	return rc;
 }
 
+/* Before the first thread: each takes its filter when it starts. */
+static void prepare_filters(const struct config *config)
+{
+	if (filter_set_mode(config->seccomp) < 0)
+		log_warning("no seccomp filters: the kernel has none, or this is a build with a "
+			    "sanitizer, which makes calls of its own");
+}
+
+/* The control thread's, which the threads of the VMs inherit. */
+static int install_filter(void)
+{
+	const int rc = filter_install(FILTER_CONTROL);
+
+	if (rc < 0)
+		log_error("no seccomp filter can be installed: %s (--seccomp off does without)",
+			strerror(-rc));
+	return rc;
+}
+
 /* Whoever started the daemon may go on, and has the terminal back. */
 static void report_ready(const struct config *config, struct keeper *keeper)
 {
@@ -216,6 +237,7 @@ int daemon_run(const struct config *config, int supervisor_fd)
 		open_state_files(config, &files);
 	if (rc == 0)
 		rc = confine(confine_process);
+	prepare_filters(config);
 	if (rc == 0)
 		rc = start_engine(config, keeper, &engine, &adopted);
 	if (rc == 0)
@@ -223,6 +245,8 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	/* Before adopt_all(), which starts the VMs' threads: they inherit what is left. */
 	if (rc == 0)
 		rc = confine(confine_worker);
+	if (rc == 0)
+		rc = install_filter();
 	if (rc == 0)
 		rc = adopt_all(manager, &adopted);
 	/* Whoever needed one has a descriptor of its own. */

@@ -64,6 +64,6 @@ int debug_record_stop(struct attachment *attachment, struct job *job)
 			strerror(-fd), job->vm_name);
 	rc = stop(attachment, job, fd);
 	if (rc < 0)
-		(void)unlink(path);
+		(void)unlink(path); /* @control unlink */
 	return rc;
 }

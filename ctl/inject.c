@@ -150,6 +150,7 @@ static int open_any(
 		result = open_best(first, ret_answer, problem);
 		if (result != -EAGAIN && result != -EALREADY)
 			return result;
+		/* @control clock_nanosleep */
 		(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
 	}
 	if (result == -EALREADY)

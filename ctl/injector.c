@@ -61,12 +61,14 @@ static int start(void)
 	int pair[2];
 	pid_t pid;
 
+	/* @control socketpair */
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
-	pid = fork();
+	pid = fork(); /* @unfiltered clone */
 	if (pid == 0)
 		injector_process_run(pair[1]);
 	(void)close(pair[1]);
+	/* @unfiltered pidfd_open */
 	injector.pidfd = pid < 0 ? -errno : (int)errno_of(syscall(SYS_pidfd_open, pid, 0));
 	if (injector.pidfd < 0) {
 		/* The end of file ends the injector. */
@@ -114,8 +116,8 @@ void injector_stop(void)
 	if (!is_ours())
 		return;
 	close_fd(take_fd(&injector.socket));
-	if (poll(&entry, 1, STOP_MS) > 0)
-		(void)waitpid(injector.pid, NULL, 0);
+	if (poll(&entry, 1, STOP_MS) > 0)	      /* @control poll */
+		(void)waitpid(injector.pid, NULL, 0); /* @control wait4 */
 	close_fd(take_fd(&injector.pidfd));
 	injector.owner = 0;
 }
@@ -129,7 +131,7 @@ bool injector_is_alive(void)
 {
 	struct pollfd entry = {.fd = injector.pidfd, .events = POLLIN};
 
-	return is_ours() && poll(&entry, 1, 0) == 0;
+	return is_ours() && poll(&entry, 1, 0) == 0; /* @control poll */
 }
 
 /* The other end stays open in the message, whatever becomes of us. */
@@ -155,6 +157,7 @@ int injector_open(const struct injector_request *first, struct problem *problem)
 		return problem_set(problem, -EOWNERDEAD, "no-injector",
 			"nothing can be run in process %d: there is no injector in minimal mode",
 			first->pid);
+	/* @control socketpair */
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return problem_set(problem, -errno, "no-descriptors",
 			"no socket to the injector: %s", strerror(errno));

@@ -37,6 +37,7 @@ int injector_send(int socket, const struct injector_message *message)
 		rights->cmsg_len = CMSG_LEN(fds_bytes);
 		memcpy(CMSG_DATA(rights), message->fds, fds_bytes);
 	}
+	/* @control sendmsg */
 	sent = errno_of(sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL));
 	return sent < 0 ? gone((int)sent) : 0;
 }
@@ -49,7 +50,7 @@ static int await_readable(int socket, uint64_t timeout_ms)
 	for (;;) {
 		const uint64_t now_ns = clock_ns();
 		const int left_ms = now_ns < end_ns ? (int)((end_ns - now_ns) / NS_PER_MS) + 1 : 0;
-		const int ready = poll(&entry, 1, left_ms);
+		const int ready = poll(&entry, 1, left_ms); /* @control poll */
 
 		if (ready > 0)
 			return 0;
@@ -89,6 +90,7 @@ int injector_receive(int socket, struct injector_message *message, uint64_t time
 		header.msg_control = control;
 		header.msg_controllen = CMSG_SPACE(message->fd_count * sizeof(int));
 	}
+	/* @control recvmsg */
 	got = errno_of(recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
 	if (got <= 0)
 		return got == 0 ? -EPIPE : gone((int)got);

@@ -204,7 +204,9 @@ int keeper_open(int socket_fd, struct keeper **ret_keeper)
 	}
 	(void)pthread_mutex_init(&keeper->lock, NULL);
 	keeper->socket = socket_fd;
+	/* @unfiltered setsockopt */
 	if (setsockopt(socket_fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0 ||
+		/* @unfiltered setsockopt */
 		setsockopt(socket_fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) < 0)
 		rc = -errno;
 	else

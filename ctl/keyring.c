@@ -14,6 +14,7 @@
 
 static long find(const char *name)
 {
+	/* @control keyctl */
 	return errno_of(syscall(
 		SYS_keyctl, (long)KEYCTL_SEARCH, (long)KEY_SPEC_USER_KEYRING, TYPE, name, 0L));
 }
@@ -21,11 +22,13 @@ static long find(const char *name)
 int keyring_keep(const char *name, const void *secret, size_t size)
 {
 	const long key = errno_of(
+		/* @control add_key */
 		syscall(SYS_add_key, TYPE, name, secret, size, (long)KEY_SPEC_USER_KEYRING));
 
 	if (key < 0)
 		return (int)key;
 	/* A later process possesses it through no keyring of its own: it is let in as the user. */
+	/* @control keyctl */
 	return (int)errno_of(syscall(SYS_keyctl, (long)KEYCTL_SETPERM, key, (long)RIGHTS));
 }
 
@@ -36,6 +39,7 @@ int keyring_find(const char *name, void *ret_secret, size_t size)
 
 	if (key < 0)
 		return (int)key;
+	/* @unfiltered keyctl */
 	length = errno_of(syscall(SYS_keyctl, (long)KEYCTL_READ, key, ret_secret, size));
 	if (length < 0)
 		return (int)length;
@@ -47,5 +51,6 @@ void keyring_forget(const char *name)
 	const long key = find(name);
 
 	if (key >= 0)
+		/* @control keyctl */
 		(void)syscall(SYS_keyctl, (long)KEYCTL_UNLINK, key, (long)KEY_SPEC_USER_KEYRING);
 }

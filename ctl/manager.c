@@ -38,13 +38,14 @@ int manager_watch(struct manager *manager, int fd)
 	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
 
 	ASSERT(fd >= 0);
+	/* @control epoll_ctl */
 	return errno_of(epoll_ctl(manager->epoll, EPOLL_CTL_ADD, fd, &event));
 }
 
 void manager_unwatch(struct manager *manager, int fd)
 {
 	if (fd >= 0)
-		(void)epoll_ctl(manager->epoll, EPOLL_CTL_DEL, fd, NULL);
+		(void)epoll_ctl(manager->epoll, EPOLL_CTL_DEL, fd, NULL); /* @control epoll_ctl */
 }
 
 static int open_signals(void)
@@ -55,6 +56,7 @@ static int open_signals(void)
 	(void)sigaddset(&signals, SIGTERM);
 	(void)sigaddset(&signals, SIGINT);
 	(void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	/* @unfiltered signalfd4 */
 	return errno_of(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
@@ -99,6 +101,7 @@ static int open_parts(struct manager *manager)
 	if (rc == 0)
 		rc = cleaner_new(manager->engine, &manager->cleaner);
 	if (rc == 0)
+		/* @unfiltered epoll_create1 */
 		rc = manager->epoll = errno_of(epoll_create1(EPOLL_CLOEXEC));
 	if (rc >= 0)
 		rc = manager->signals = open_signals();
@@ -193,6 +196,7 @@ static void turn(struct manager *manager)
 	int count;
 
 	wake_prepare(wake);
+	/* @control epoll_wait */
 	count = epoll_wait(manager->epoll, events, EPOLL_BATCH, timeout_ms(manager));
 	wake_done(wake);
 	take_results(manager);

@@ -35,7 +35,7 @@ static bool is_on_tmpfs(pid_t pid, const struct maps_entry *entry)
 
 	(void)snprintf(
 		path, sizeof(path), "/proc/%d/map_files/%lx-%lx", pid, entry->start, entry->end);
-	return statfs(path, &system) == 0 && system.f_type == TMPFS_MAGIC;
+	return statfs(path, &system) == 0 && system.f_type == TMPFS_MAGIC; /* @control statfs */
 }
 
 static bool is_shared_memory(pid_t pid, const struct maps_entry *entry)

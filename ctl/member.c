@@ -91,7 +91,7 @@ int member_open_self(pid_t pid, struct attach_options *options, struct member *r
 	ASSERT(options->channel >= 0);
 	member_init(&member);
 	member.target.pid = pid;
-	member.target.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	member.target.pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* @control pidfd_open */
 	if (member.target.pidfd < 0)
 		return problem_set(
 			problem, -errno, "gone", "process %d: %s", (int)pid, strerror(errno));
@@ -374,7 +374,7 @@ bool member_is_alive(const struct member *member)
 	struct pollfd entry = {.fd = member->target.pidfd, .events = POLLIN};
 
 	ASSERT(member->target.pidfd >= 0);
-	return poll(&entry, 1, 0) <= 0;
+	return poll(&entry, 1, 0) <= 0; /* @control poll */
 }
 
 void member_describe(const struct member *member, struct process_info *ret_info)

@@ -78,11 +78,12 @@ void methods_daemon_status(struct manager *manager, struct call *call)
 	cpus = json_array();
 	for (uint32_t i = 0; i < config->cpu_count; i++)
 		(void)json_array_append_new(cpus, json_integer(config->cpus[i]));
-	status = json_pack("{s:s, s:i, s:i, s:o, s:s, s:o, s:b, s:s, s:o, s:i, s:I}", "version",
-		VMSWAP_VERSION, "pid", (int)getpid(), "shards", (int)config->shard_count, "cpus",
-		cpus, "socket", config->socket_path, "store", store_json(manager), "encrypted",
-		(int)engine_is_encrypted(manager->engine), "io",
-		engine_io_refusal(manager->engine) == 0 ? "io_uring" : "threads", "features",
+	status = json_pack("{s:s, s:i, s:i, s:o, s:s, s:o, s:b, s:s, s:s, s:o, s:i, s:I}",
+		"version", VMSWAP_VERSION, "pid", (int)getpid(), "shards", (int)config->shard_count,
+		"cpus", cpus, "socket", config->socket_path, "store", store_json(manager),
+		"encrypted", (int)engine_is_encrypted(manager->engine), "io",
+		engine_io_refusal(manager->engine) == 0 ? "io_uring" : "threads", "seccomp",
+		filter_mode_name(filter_mode()), "features",
 		features_json(engine_features(manager->engine)), "vms", (int)manager->record_count,
 		"uptime_s", (json_int_t)((clock_ns() - manager->started_ns) / NS_PER_S));
 	(void)json_object_update_new(status, supervisor_json(manager));

@@ -33,6 +33,7 @@ static int find_listener(struct sockaddr_un *ret_address)
 
 static int send_to(struct sockaddr_un *address, socklen_t size, const char *state, int passed)
 {
+	/* @control socket */
 	CLEANUP_FD int fd = errno_of(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
 	const struct timeval wait = {.tv_usec = SEND_WAIT_MS * 1000};
 	union {
@@ -45,6 +46,7 @@ static int send_to(struct sockaddr_un *address, socklen_t size, const char *stat
 
 	if (fd < 0)
 		return fd;
+	/* @control setsockopt */
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
 	if (passed >= 0) {
 		control.header.cmsg_level = SOL_SOCKET;
@@ -54,7 +56,7 @@ static int send_to(struct sockaddr_un *address, socklen_t size, const char *stat
 		header.msg_control = &control;
 		header.msg_controllen = sizeof(control);
 	}
-	return sendmsg(fd, &header, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return sendmsg(fd, &header, MSG_NOSIGNAL) < 0 ? -errno : 0; /* @control sendmsg */
 }
 
 int notify_send_fd(const char *state, int fd)

@@ -27,6 +27,7 @@ static bool has_group(int fd, gid_t group)
 	CLEANUP_FREE gid_t *groups = calloc(GROUPS_MAX, sizeof(*groups));
 	socklen_t size = GROUPS_MAX * sizeof(*groups);
 
+	/* @control getsockopt */
 	if (!groups || getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
 		return false;
 	for (size_t i = 0; i < size / sizeof(*groups); i++) {
@@ -40,7 +41,7 @@ static uint32_t rights_of(int fd, const struct ucred *cred, const struct peer_po
 {
 	uint32_t rights = 0;
 
-	if (cred->uid == 0 || cred->uid == geteuid())
+	if (cred->uid == 0 || cred->uid == geteuid()) /* @control geteuid */
 		return all_rights;
 	if (policy->group != PEER_NO_GROUP &&
 		(cred->gid == policy->group || has_group(fd, policy->group)))
@@ -54,7 +55,7 @@ static bool has_ended(int pidfd)
 {
 	struct pollfd ended = {.fd = pidfd, .events = POLLIN};
 
-	return poll(&ended, 1, 0) != 0;
+	return poll(&ended, 1, 0) != 0; /* @control poll */
 }
 
 /*
@@ -68,6 +69,7 @@ static uint64_t capabilities_of(int fd, const struct ucred *cred)
 	CLEANUP_FD int pidfd = -1;
 	socklen_t size = sizeof(pidfd);
 
+	/* @control getsockopt */
 	if (cred->pid <= 0 || getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0)
 		return cred->uid == 0 ? ALL_CAPABILITIES : 0;
 	if (procfs_status(cred->pid, 0, &status) < 0 || !procfs_shares_user_ns(cred->pid))
@@ -82,7 +84,7 @@ int peer_read(int fd, const struct peer_policy *policy, struct peer *ret_peer)
 	struct ucred cred;
 	socklen_t size = sizeof(cred);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0) /* @control getsockopt */
 		return -errno;
 	*ret_peer = (struct peer){
 		.pid = cred.pid,

@@ -38,6 +38,7 @@ static int visit_fd(void *context, int number)
 {
 	const struct search *search = context;
 	const bool is_copy = is_userfaultfd(search->pid, number) &&
+			     /* @control kcmp */
 			     syscall(SYS_kcmp, (long)getpid(), (long)search->pid, (long)KCMP_FILE,
 				     (long)search->fd, (long)number) == 0;
 

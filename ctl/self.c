@@ -37,9 +37,9 @@ void self_harden(void)
 {
 	const struct rlimit no_core = {0, 0};
 
-	(void)umask(077);
+	(void)umask(077); /* @unfiltered umask */
 	(void)setrlimit(RLIMIT_CORE, &no_core);
-	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* @unfiltered prctl */
 	(void)signal(SIGPIPE, SIG_IGN);
 }
 
@@ -51,12 +51,12 @@ void self_raise_files(uint32_t count)
 void self_stay_in_memory(void)
 {
 	raise_limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
-	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
+	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0) /* @unfiltered mlockall */
 		log_warning(
 			"the daemon's memory cannot be locked (%s): under memory pressure guests "
 			"may wait for the kernel's own swap",
 			strerror(errno));
-	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
+	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0) /* @unfiltered prctl */
 		log_warning(
 			"no PR_SET_IO_FLUSHER (%s): under memory pressure the daemon may wait for "
 			"itself",
@@ -77,7 +77,7 @@ void self_leave_terminal(void)
 
 	if (null < 0)
 		return;
-	(void)dup2(null, STDIN_FILENO);
+	(void)dup2(null, STDIN_FILENO); /* @control dup2 */
 	(void)dup2(null, STDOUT_FILENO);
 	(void)dup2(null, STDERR_FILENO);
 	(void)close(null);

@@ -62,7 +62,7 @@ static int take_lock(struct server *server)
 	server->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (server->lock_fd < 0)
 		return -errno;
-	if (flock(server->lock_fd, LOCK_EX | LOCK_NB) < 0)
+	if (flock(server->lock_fd, LOCK_EX | LOCK_NB) < 0) /* @unfiltered flock */
 		return errno == EWOULDBLOCK ? -EADDRINUSE : -errno;
 	return 0;
 }
@@ -70,10 +70,12 @@ static int take_lock(struct server *server)
 /* 1: somebody answers at the address, 0: nobody, -errno. */
 static int probe(const struct sockaddr_un *address)
 {
+	/* @unfiltered socket */
 	CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
+	/* @unfiltered connect */
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
 		return 1;
 	if (errno == EAGAIN) /* its backlog is full, so it has one */
@@ -94,7 +96,7 @@ static int remove_stale(const struct sockaddr_un *address)
 	answers = probe(address);
 	if (answers != 0)
 		return answers > 0 ? -EADDRINUSE : answers;
-	return errno_of(unlink(address->sun_path));
+	return errno_of(unlink(address->sun_path)); /* @unfiltered unlink */
 }
 
 /* Group first: the mode must not open the socket to the group that it had. Nobody listens yet. */
@@ -106,8 +108,9 @@ static int open_to_others(const struct server *server)
 	if (mode == 0600)
 		return 0;
 	if (server->policy.group != PEER_NO_GROUP &&
-		lchown(path, (uid_t)-1, server->policy.group) < 0)
+		lchown(path, (uid_t)-1, server->policy.group) < 0) /* @unfiltered lchown */
 		return -errno;
+	/* @unfiltered fchmodat */
 	return errno_of(fchmodat(AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW));
 }
 
@@ -115,6 +118,7 @@ static int watch_listener(struct server *server)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
 
+	/* @unfiltered epoll_ctl */
 	return errno_of(epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, server->listen_fd, &event));
 }
 
@@ -124,19 +128,20 @@ static int listen_at(struct server *server)
 	const struct sockaddr *address = (const struct sockaddr *)&server->address;
 	int error;
 
+	/* @unfiltered socket */
 	server->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (server->listen_fd < 0)
 		return -errno;
 	/* bind() gives the file the mode of the socket: at no moment others may connect. */
-	if (fchmod(server->listen_fd, 0600) < 0)
+	if (fchmod(server->listen_fd, 0600) < 0) /* @unfiltered fchmod */
 		return -errno;
-	if (bind(server->listen_fd, address, sizeof(server->address)) < 0)
+	if (bind(server->listen_fd, address, sizeof(server->address)) < 0) /* @unfiltered bind */
 		return -errno;
 	server->is_bound = true;
 	error = open_to_others(server);
 	if (error)
 		return error;
-	if (listen(server->listen_fd, BACKLOG) < 0)
+	if (listen(server->listen_fd, BACKLOG) < 0) /* @unfiltered listen */
 		return -errno;
 	return watch_listener(server);
 }
@@ -148,7 +153,7 @@ static int open_descriptors(struct server *server)
 	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (server->spare_fd < 0)
 		return -errno;
-	server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	server->epoll_fd = epoll_create1(EPOLL_CLOEXEC); /* @unfiltered epoll_create1 */
 	if (server->epoll_fd < 0)
 		return -errno;
 	if (server->is_bound) /* adopted */
@@ -237,7 +242,7 @@ void server_close(struct server *server)
 		session_free(server->sessions[i]);
 	}
 	if (server->is_bound)
-		(void)unlink(server->address.sun_path);
+		(void)unlink(server->address.sun_path); /* @control unlink */
 	close_fd(server->listen_fd);
 	close_fd(server->epoll_fd);
 	close_fd(server->spare_fd);
@@ -277,6 +282,7 @@ static void turn_away(int fd, enum call_error code, const char *message)
 	struct rpc_text text;
 
 	if (rpc_encode_error(NULL, code, message, data, &text) == 0) {
+		/* @control sendto */
 		(void)send(fd, text.text, text.size, MSG_NOSIGNAL | MSG_DONTWAIT);
 		free(text.text);
 	}
@@ -312,7 +318,7 @@ static void turn_away_with_spare(struct server *server)
 	int fd;
 
 	close_fd(take_fd(&server->spare_fd));
-	fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC); /* @control accept4 */
 	if (fd >= 0)
 		turn_away(fd, CALL_BUSY, "the daemon is out of file descriptors");
 	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -321,6 +327,7 @@ static void turn_away_with_spare(struct server *server)
 static void accept_some(struct server *server)
 {
 	for (uint32_t i = 0; i < ACCEPTS_A_STEP; i++) {
+		/* @control accept4 */
 		int fd = accept4(server->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0)
@@ -359,6 +366,7 @@ void server_step(struct server *server)
 {
 	ASSERT(server);
 	struct epoll_event events[EVENTS_A_STEP];
+	/* @control epoll_wait */
 	int count = epoll_wait(server->epoll_fd, events, (int)EVENTS_A_STEP, 0);
 
 	for (int i = 0; i < count; i++) {

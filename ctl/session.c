@@ -140,6 +140,7 @@ static void session_arm(struct session *session)
 	if (session->is_over || event.events == session->armed_events)
 		return;
 	/* Fails only for want of kernel memory at an ADD, never at a MOD. */
+	/* @control epoll_ctl */
 	if (epoll_ctl(session->epoll_fd, EPOLL_CTL_MOD, session->fd, &event) == 0)
 		session->armed_events = event.events;
 }
@@ -148,7 +149,7 @@ static void session_end(struct session *session)
 {
 	session->is_over = true;
 	session->is_subscribed = false;
-	(void)shutdown(session->fd, SHUT_RDWR);
+	(void)shutdown(session->fd, SHUT_RDWR); /* @control shutdown */
 }
 
 /* The client sends no more, and nothing is owed to it. */
@@ -163,6 +164,7 @@ int session_new(int fd, const struct peer *peer, int epoll_fd, struct session **
 	ASSERT(fd >= 0 && epoll_fd >= 0);
 	struct session *session = calloc(1, sizeof(*session));
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = session};
+	/* @control epoll_ctl */
 	int error = session ? errno_of(epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event)) : -ENOMEM;
 
 	if (error) {
@@ -191,6 +193,7 @@ void session_free(struct session *session)
 	free(session->input.bytes);
 	free(session->output.bytes);
 	/* By hand: a child of fork() that still holds the socket would keep it in the epoll set. */
+	/* @control epoll_ctl */
 	(void)epoll_ctl(session->epoll_fd, EPOLL_CTL_DEL, session->fd, NULL);
 	(void)close(session->fd);
 	session->magic = 0;
@@ -203,6 +206,7 @@ void session_flush(struct session *session)
 	struct buffer *output = &session->output;
 
 	while (!session->is_over && buffer_size(output) > 0) {
+		/* @control sendto */
 		ssize_t sent = send(session->fd, output->bytes + output->first, buffer_size(output),
 			MSG_NOSIGNAL | MSG_DONTWAIT);
 
@@ -431,6 +435,7 @@ static ssize_t receive(struct session *session, struct fd_list *ret_fds)
 	if (size < 0)
 		return size;
 	space = (struct iovec){input->bytes + input->used, SESSION_READ_BYTES};
+	/* @control recvmsg */
 	size = errno_of(recvmsg(session->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
 	if (size < 0)
 		return size;

@@ -43,7 +43,7 @@ int state_files_open(const char *path, struct state_files *ret_files)
 
 	if (folder < 0)
 		return folder;
-	if (fstatfs(folder, &system) < 0 || fstat(folder, &status) < 0)
+	if (fstatfs(folder, &system) < 0 || fstat(folder, &status) < 0) /* @unfiltered fstatfs */
 		return -errno;
 	if (system.f_type != TMPFS_MAGIC)
 		return -EMEDIUMTYPE;
@@ -64,7 +64,7 @@ uint64_t state_files_room(const struct state_files *files)
 {
 	struct statfs system;
 
-	if (fstatfs(files->folder, &system) < 0)
+	if (fstatfs(files->folder, &system) < 0) /* @unfiltered fstatfs */
 		return 0;
 	/* 0 blocks: a tmpfs without a limit */
 	return system.f_blocks == 0 ? UINT64_MAX
@@ -73,7 +73,7 @@ uint64_t state_files_room(const struct state_files *files)
 
 static void drop(const struct state_files *files, const char *name)
 {
-	(void)unlinkat(files->folder, name, 0);
+	(void)unlinkat(files->folder, name, 0); /* @control unlinkat */
 }
 
 /* A name for the nameless file @fd. */
@@ -83,6 +83,7 @@ static int keep(const struct state_files *files, const char *name, int fd)
 
 	drop(files, name);
 	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	/* @control linkat */
 	return errno_of(linkat(AT_FDCWD, link, files->folder, name, AT_SYMLINK_FOLLOW));
 }
 
@@ -107,19 +108,19 @@ int state_files_keep_engine(const struct state_files *files, const int parts[ENG
 
 	if (files->folder < 0)
 		return -EMEDIUMTYPE;
-	if (flock(parts[ENGINE_HEADER], LOCK_EX | LOCK_NB) < 0)
+	if (flock(parts[ENGINE_HEADER], LOCK_EX | LOCK_NB) < 0) /* @unfiltered flock */
 		return -errno;
 	rc = name_store(parts[ENGINE_STORE], store, path);
 	if (rc < 0)
 		return rc;
 	drop(files, STORE_LINK);
-	rc = errno_of(symlinkat(path, files->folder, STORE_LINK));
+	rc = errno_of(symlinkat(path, files->folder, STORE_LINK)); /* @unfiltered symlinkat */
 	if (rc == 0)
 		rc = keep(files, SLOTS_FILE, parts[ENGINE_SLOT_MAP]);
 	if (rc == 0)
 		rc = keep(files, HEADER_FILE, parts[ENGINE_HEADER]);
 	if (rc < 0 && store->kind == SWAPFILE_UNNAMED)
-		(void)unlink(path);
+		(void)unlink(path); /* @control unlink */
 	if (rc < 0)
 		state_files_drop_engine(files);
 	return rc;
@@ -131,7 +132,7 @@ static void drop_store(const struct state_files *files)
 	char path[PATH_MAX];
 
 	if (state_files_find_store(files, path, sizeof(path)) == 0 && storename_is_ours(path))
-		(void)unlink(path);
+		(void)unlink(path); /* @control unlink */
 }
 
 void state_files_drop_engine(const struct state_files *files)
@@ -253,6 +254,7 @@ int state_files_find_ledger(const struct state_files *files, uint32_t number)
 /* In memory of our own again, as cipher_key_adopt() takes it. */
 static int find_key(const struct state_files *files, uint32_t number)
 {
+	/* @unfiltered memfd_create */
 	CLEANUP_FD int fd = errno_of(memfd_create("vmswap-key", MFD_CLOEXEC));
 	uint8_t page[PAGE_BYTES] = {0};
 	char name[KEY_BYTES];
@@ -262,6 +264,7 @@ static int find_key(const struct state_files *files, uint32_t number)
 		return fd;
 	key_name(files, number, name);
 	rc = keyring_find(name, page, CIPHER_KEY_BYTES);
+	/* @unfiltered pwrite64 */
 	if (rc == 0 && pwrite(fd, page, sizeof(page), 0) != (ssize_t)sizeof(page))
 		rc = -EIO;
 	explicit_bzero(page, sizeof(page));

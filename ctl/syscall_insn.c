@@ -24,6 +24,7 @@ static bool is_before(int memory, uint64_t address)
 {
 	uint8_t bytes[INSN_BYTES];
 
+	/* @unfiltered pread64 */
 	return pread(memory, bytes, sizeof(bytes), (off_t)address) == (ssize_t)sizeof(bytes) &&
 	       memcmp(bytes, insn, sizeof(insn)) == 0;
 }
@@ -35,7 +36,7 @@ static uint64_t search_range(int memory, uint64_t start, uint64_t end)
 
 	for (uint64_t at = start; at + INSN_BYTES <= end; at += WINDOW_BYTES - 1) {
 		size_t want = MIN(sizeof(window), end - at);
-		ssize_t got = pread(memory, window, want, (off_t)at);
+		ssize_t got = pread(memory, window, want, (off_t)at); /* @unfiltered pread64 */
 		const uint8_t *found = NULL;
 
 		if (got >= (ssize_t)INSN_BYTES)

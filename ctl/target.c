@@ -34,7 +34,7 @@ static int refuse_gone(pid_t pid, struct problem *problem)
 
 static int open_pidfd(pid_t pid, int *ret_pidfd, struct problem *problem)
 {
-	int pidfd = (int)errno_of(syscall(SYS_pidfd_open, pid, 0));
+	int pidfd = (int)errno_of(syscall(SYS_pidfd_open, pid, 0)); /* @control pidfd_open */
 
 	if (pidfd == -EINVAL || pidfd == -ENOENT)
 		return problem_set(problem, -EINVAL, "not-a-process",
@@ -252,7 +252,7 @@ bool target_is_alive(const struct target *target)
 	/* A pidfd never turns to another process; it becomes readable when the last thread has
 	 * ended. */
 	ASSERT(target->pidfd >= 0);
-	return poll(&ended, 1, 0) == 0;
+	return poll(&ended, 1, 0) == 0; /* @control poll */
 }
 
 /* @fd unless it is not the file that is mapped. */
@@ -311,6 +311,7 @@ static int visit_file(void *context, int remote)
 		status.st_dev != search->mapping->device)
 		return 0;
 	search->fd =
+		/* @control pidfd_getfd */
 		verify((int)errno_of(syscall(SYS_pidfd_getfd, search->target->pidfd, remote, 0)),
 			search->mapping);
 	return search->fd >= 0;

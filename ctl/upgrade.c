@@ -58,7 +58,7 @@ static int check_file(int fd, const char *path, struct problem *problem)
 	if (!S_ISREG(found.st_mode))
 		return problem_set(
 			problem, -EACCES, "no-program", "%s is not a regular file", path);
-	if ((found.st_uid != 0 && found.st_uid != geteuid()) ||
+	if ((found.st_uid != 0 && found.st_uid != geteuid()) || /* @control geteuid */
 		(found.st_mode & (S_IWGRP | S_IWOTH)))
 		return problem_set(problem, -EPERM, "unsafe-program",
 			"%s: others than root and the user of the daemon may write it", path);
@@ -132,6 +132,7 @@ static int spawn(struct upgrade *upgrade, int output)
 	if (rc == 0)
 		rc = set_files(&files, output, upgrade->program);
 	if (rc == 0)
+		/* @control clone3 clone execve */
 		rc = -posix_spawn(&upgrade->child, path, &files, &attributes, argv, environ);
 	if (rc < 0)
 		upgrade->child = 0;
@@ -144,6 +145,7 @@ static int watch(struct upgrade *upgrade, int fd)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
 
+	/* @control epoll_ctl */
 	return errno_of(epoll_ctl(upgrade->epoll, EPOLL_CTL_ADD, fd, &event));
 }
 
@@ -154,14 +156,16 @@ static int start(struct upgrade *upgrade)
 	int pair[2];
 	int rc;
 
-	if (pipe2(pair, O_CLOEXEC) < 0)
+	if (pipe2(pair, O_CLOEXEC) < 0) /* @control pipe2 */
 		return -errno;
 	upgrade->output = pair[0];
 	output = pair[1];
+	/* @control timerfd_create */
 	upgrade->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	upgrade->epoll = epoll_create1(EPOLL_CLOEXEC);
+	upgrade->epoll = epoll_create1(EPOLL_CLOEXEC); /* @control epoll_create1 */
 	if (upgrade->timer < 0 || upgrade->epoll < 0 ||
 		fcntl(upgrade->output, F_SETFL, O_NONBLOCK) < 0 ||
+		/* @control timerfd_settime */
 		timerfd_settime(upgrade->timer, 0, &deadline, NULL) < 0)
 		return -errno;
 	rc = watch(upgrade, upgrade->output);
@@ -268,8 +272,9 @@ void upgrade_free(struct upgrade *upgrade)
 	if (!upgrade)
 		return;
 	if (upgrade->child > 0) {
-		(void)kill(upgrade->child, SIGKILL); /* not reaped, so it is still ours */
-		(void)waitpid(upgrade->child, NULL, 0);
+		/* @control kill */
+		(void)kill(upgrade->child, SIGKILL);	/* not reaped, so it is still ours */
+		(void)waitpid(upgrade->child, NULL, 0); /* @control wait4 */
 	}
 	close_fd(upgrade->program);
 	close_fd(upgrade->output);

@@ -156,6 +156,7 @@ static int start_thread(struct worker *worker)
 
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	/* @control clone3 clone mprotect set_robust_list rseq */
 	rc = pthread_create(&worker->thread, NULL, worker_main, worker);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (rc == 0)

@@ -30,8 +30,8 @@ bool cipher_is_fast(void)
 static void protect(const struct shared *key)
 {
 	/* Refused without the right: the daemon as a whole is not dumpable either. */
-	(void)mlock(key->memory, key->size_bytes);
-	(void)madvise(key->memory, key->size_bytes, MADV_DONTDUMP);
+	(void)mlock(key->memory, key->size_bytes);		    /* @control mlock */
+	(void)madvise(key->memory, key->size_bytes, MADV_DONTDUMP); /* @control madvise */
 }
 
 int cipher_key_make(struct shared *ret_key)
@@ -43,7 +43,7 @@ int cipher_key_make(struct shared *ret_key)
 	if (error)
 		return error;
 	protect(&key);
-	got = errno_of(getrandom(key.memory, CIPHER_KEY_BYTES, 0));
+	got = errno_of(getrandom(key.memory, CIPHER_KEY_BYTES, 0)); /* @control getrandom */
 	if (got != CIPHER_KEY_BYTES) {
 		shared_close(&key);
 		return got < 0 ? (int)got : -EIO;

@@ -16,6 +16,7 @@
 
 int digest_secret_make(struct digest_secret *ret_secret)
 {
+	/* @unfiltered getrandom */
 	const ssize_t got = errno_of(getrandom(ret_secret->byte, sizeof(ret_secret->byte), 0));
 
 	if (got < 0)

@@ -244,6 +244,7 @@ static int start_shards(struct engine *engine)
 {
 	for (uint32_t i = 0; i < engine->shard_count; i++) {
 		struct shard *shard = &engine->shard[i];
+		/* @unfiltered clone3 */
 		int error = -pthread_create(&shard->thread, NULL, shard_run, shard);
 
 		if (!error)
@@ -396,7 +397,7 @@ void engine_push(struct engine *engine, uint32_t shard, struct command *command)
 		if (engine->is_stepped)
 			step_all(engine);
 		else
-			(void)nanosleep(&pause, NULL);
+			(void)nanosleep(&pause, NULL); /* @control clock_nanosleep */
 	}
 }
 

@@ -79,7 +79,7 @@ static void handle_forked(struct shard *shard, struct served *served, int uffd)
 	served_reap_children(shard, served->vm);
 	error = served_add_child(shard, served, uffd);
 	if (error)
-		close_fd(uffd);
+		close_fd(uffd); /* @shard close */
 	layout_changed(shard, served, ENGINE_PROCESS_FORKED, 0, error);
 }
 

@@ -163,9 +163,9 @@ static int serve(struct vm *vm, uint32_t index)
 static void process_close(const struct vm *vm, struct vm_process *process)
 {
 	for (uint32_t i = 0; i < vm->shard_count; i++)
-		close_fd(process->uffd[i]);
-	close_fd(process->pidfd);
-	close_fd(process->pagemap);
+		close_fd(process->uffd[i]); /* @control close */
+	close_fd(process->pidfd);	    /* @control close */
+	close_fd(process->pagemap);	    /* @control close */
 	memset(process, 0, sizeof(*process));
 }
 
@@ -175,7 +175,7 @@ static int process_open(
 	memset(process, 0, sizeof(*process));
 	process->is_used = true;
 	process->pid = spec->pid;
-	process->pidfd = errno_of(fcntl(spec->pidfd, F_DUPFD_CLOEXEC, 3));
+	process->pidfd = errno_of(fcntl(spec->pidfd, F_DUPFD_CLOEXEC, 3)); /* @control fcntl */
 	process->pagemap = guest_pagemap_open(spec->pid);
 	memcpy(process->uffd, spec->uffds, vm->shard_count * sizeof(process->uffd[0]));
 	memcpy(process->address, spec->address, vm->region_count * sizeof(process->address[0]));
@@ -225,7 +225,7 @@ static int open_and_serve(
 
 	if (index == PROCESSES_MAX) {
 		for (uint32_t i = 0; i < vm->shard_count; i++)
-			close_fd(spec->uffds[i]);
+			close_fd(spec->uffds[i]); /* @control close */
 		return -ENOSPC;
 	}
 	error = process_open(vm, spec, &vm->process[index]);

@@ -33,7 +33,7 @@ static uint32_t share_of(const struct vm *vm, uint64_t capacity)
 
 static void recorders_free(struct recorders *recorders)
 {
-	(void)munmap(recorders->memory, recorders->memory_bytes);
+	(void)munmap(recorders->memory, recorders->memory_bytes); /* @control munmap */
 	free(recorders);
 }
 
@@ -48,6 +48,7 @@ static struct recorders *recorders_new(const struct vm *vm, uint64_t capacity)
 	recorders->count = vm->shard_count;
 	recorders->memory_bytes = (size_t)share * vm->shard_count * sizeof(*recorders->memory);
 	/* Populated: a shard must not wait for memory when it writes there. */
+	/* @control mmap */
 	recorders->memory = mmap(NULL, recorders->memory_bytes, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (recorders->memory == MAP_FAILED) {

@@ -106,7 +106,7 @@ static void forget(struct shard *shard, struct served *served)
 		if (mine->served[i] == served)
 			mine->served[i] = mine->served[--mine->served_count];
 	if (served->is_child)
-		close_fd(served->uffd);
+		close_fd(served->uffd); /* @shard close */
 	served->vm = NULL;
 	served->leaving = NULL;
 	if (command->kind == COMMAND_UNSERVE)

@@ -10,6 +10,7 @@
 #include "engine/engine_priv.h"
 #include "engine/fault.h"
 #include "engine/served.h"
+#include "io/filter.h"
 #include "io/slice.h"
 #include "io/slots.h"
 #include "io/token.h"
@@ -321,7 +322,7 @@ static bool read_recent(struct shard *shard, uint64_t since_ns)
  */
 static bool is_contended(struct shard *shard, uint64_t now_ns)
 {
-	(void)sched_yield();
+	(void)sched_yield(); /* @shard sched_yield */
 	if (clock_ns() - now_ns < YIELD_LONG_NS || shard->fills.reading > 0)
 		return false;
 	shard->spin_backoff = MIN(MAX(2 * shard->spin_backoff, 1u), SPIN_BACKOFF_MAX);
@@ -386,11 +387,12 @@ static void pin(const struct shard *shard)
 	cpu_set_t cpus;
 
 	(void)snprintf(name, sizeof(name), "shard-%u", shard->id);
-	(void)pthread_setname_np(pthread_self(), name);
+	(void)pthread_setname_np(pthread_self(), name); /* @unfiltered prctl */
 	if (shard->cpu < 0)
 		return;
 	CPU_ZERO(&cpus);
 	CPU_SET((unsigned)shard->cpu, &cpus);
+	/* @unfiltered sched_setaffinity */
 	(void)pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
 }
 
@@ -399,12 +401,14 @@ void *shard_run(void *argument)
 	struct shard *shard = argument;
 	uint64_t busy_ns = clock_ns();
 
+	pin(shard);
+	slice_shorten();
 	shard->begin_error = shard_begin(shard);
+	if (shard->begin_error == 0)
+		shard->begin_error = filter_install(FILTER_SHARD);
 	(void)sem_post(&shard->has_begun);
 	if (shard->begin_error)
 		return NULL;
-	pin(shard);
-	slice_shorten();
 	while (!shard->is_stopping) {
 		const uint64_t spin_ns = shard->fills.reading > 0
 						 ? MAX(shard->spin_ns, READ_SPIN_NS)
@@ -414,7 +418,7 @@ void *shard_run(void *argument)
 			busy_ns = clock_ns();
 			/* The guest that was just served goes before more bulk work. */
 			if (shard->tasks_active > 0)
-				(void)sched_yield();
+				(void)sched_yield(); /* @shard sched_yield */
 		} else if (spin(shard, busy_ns, spin_ns)) {
 			busy_ns = clock_ns();
 		} else {

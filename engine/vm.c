@@ -105,7 +105,7 @@ static int region_open(struct region *region, const struct region_spec *spec, ui
 	region->size_bytes = spec->size_bytes;
 	region->first_chunk = first_chunk;
 	region->chunk_count = (uint32_t)divide_up(spec->size_bytes, CHUNK_BYTES);
-	region->memfd = errno_of(fcntl(spec->memfd, F_DUPFD_CLOEXEC, 3));
+	region->memfd = errno_of(fcntl(spec->memfd, F_DUPFD_CLOEXEC, 3)); /* @control fcntl */
 	if (region->memfd < 0)
 		return region->memfd;
 	return guest_alias_map(region->memfd, spec->file_offset, spec->size_bytes, &region->alias);
@@ -243,7 +243,7 @@ static void vm_destroy(struct vm *vm)
 	for (uint32_t i = 0; i < vm->region_count; i++) {
 		if (vm->region[i].alias)
 			guest_alias_unmap(vm->region[i].alias, vm->region[i].size_bytes);
-		close_fd(vm->region[i].memfd);
+		close_fd(vm->region[i].memfd); /* @control close */
 	}
 	replies_take_back(&vm->engine->replies, vm->reply);
 	free(vm->free_command);

@@ -25,6 +25,7 @@
 #include <sys/epoll.h>
 #include <time.h>
 
+#include "io/filter.h"
 #include "io/uring.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
@@ -112,11 +113,13 @@ struct blocking {
 static ssize_t call(const struct item *item)
 {
 	switch (item->kind) {
+	/* @disk preadv */
 	case ITEM_READ: return preadv(item->fd, &item->buffer, 1, (off_t)item->offset);
 	case ITEM_WRITE:
-		return pwritev(
+		return pwritev(/* @disk pwritev */
 			item->fd, item->vector, (int)item->vector_count, (off_t)item->offset);
 	case ITEM_DISCARD:
+		/* @disk fallocate */
 		return fallocate(item->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			(off_t)item->offset, (off_t)item->size_bytes);
 	}
@@ -139,6 +142,8 @@ static void *run_lane(void *argument)
 	struct lane *lane = argument;
 	struct blocking *blocking = lane->blocking;
 
+	/* Without it, for want of memory, guests are served all the same. */
+	(void)filter_install(FILTER_DISK);
 	for (;;) {
 		struct item *item;
 
@@ -173,10 +178,10 @@ static int start_threads(struct lane *lane, const char *name)
 	while (!error && lane->thread_count < LANE_THREADS) {
 		pthread_t *thread = &lane->thread[lane->thread_count];
 
-		error = pthread_create(thread, NULL, run_lane, lane);
+		error = pthread_create(thread, NULL, run_lane, lane); /* @unfiltered clone3 */
 		if (error)
 			break;
-		(void)pthread_setname_np(*thread, name);
+		(void)pthread_setname_np(*thread, name); /* @unfiltered openat */
 		lane->thread_count++;
 	}
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -187,10 +192,11 @@ static int watch_done(struct blocking *blocking)
 {
 	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = EVENT_DONE};
 
-	blocking->epoll = errno_of(epoll_create1(EPOLL_CLOEXEC));
+	blocking->epoll = errno_of(epoll_create1(EPOLL_CLOEXEC)); /* @unfiltered epoll_create1 */
 	if (blocking->epoll < 0)
 		return blocking->epoll;
 	return errno_of(
+		/* @unfiltered epoll_ctl */
 		epoll_ctl(blocking->epoll, EPOLL_CTL_ADD, blocking->owner_wake.eventfd, &event));
 }
 
@@ -296,7 +302,7 @@ void blocking_close(struct blocking *blocking)
 		(void)sem_destroy(&blocking->lane[i].items);
 	}
 	(void)sem_destroy(&blocking->ended);
-	close_fd(blocking->epoll);
+	close_fd(blocking->epoll); /* @control close */
 	wake_destroy(&blocking->owner_wake);
 	ring_free(blocking->done);
 	free(blocking->result);
@@ -317,7 +323,7 @@ static void push(struct blocking *blocking, enum lane_index index, const struct 
 	/* The ring has room. Its next cell may be one that a thread has claimed a whole round ago
 	 * and was preempted on; that thread needs no more than to run. */
 	while (!ring_push_mpmc(lane->asked, item))
-		(void)sched_yield();
+		(void)sched_yield(); /* @shard sched_yield */
 	lane->unposted++;
 }
 
@@ -384,6 +390,7 @@ void blocking_poll(struct blocking *blocking, uint64_t token, int fd)
 		index++;
 	ASSERT(index < blocking->places);
 	event.data.u64 = index;
+	/* @shard epoll_ctl */
 	error = errno_of(epoll_ctl(blocking->epoll, EPOLL_CTL_ADD, fd, &event));
 	if (error)
 		add_result(blocking, token, error);
@@ -394,6 +401,7 @@ void blocking_poll(struct blocking *blocking, uint64_t token, int fd)
 /* The descriptor may be closed already, and then the epoll has forgotten it by itself. */
 static void end_poll(struct blocking *blocking, uint32_t index)
 {
+	/* @shard epoll_ctl */
 	(void)epoll_ctl(blocking->epoll, EPOLL_CTL_DEL, blocking->polls[index].fd, NULL);
 	blocking->polls[index].is_used = false;
 	for (uint32_t i = blocking->ready_first; i < blocking->ready_count; i++) {
@@ -440,6 +448,7 @@ static int sleep_on_epoll(const struct blocking *blocking, uint64_t timeout_us)
 		.tv_nsec = (long)(timeout_us % (NS_PER_S / NS_PER_US) * NS_PER_US),
 	};
 
+	/* @shard ppoll */
 	return errno_of(ppoll(&readable, 1, timeout_us == UINT64_MAX ? NULL : &timeout, NULL));
 }
 
@@ -479,6 +488,7 @@ static bool take_result(struct blocking *blocking, struct uring_done *ret_done)
 
 static bool fetch_ready(struct blocking *blocking)
 {
+	/* @shard epoll_wait */
 	const int count = epoll_wait(blocking->epoll, blocking->ready, READY_MAX, 0);
 
 	blocking->ready_first = 0;

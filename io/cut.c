@@ -25,14 +25,14 @@ static void handle(int number, siginfo_t *info, void *context)
 
 	(void)context;
 	if (page != 0 && info->si_code == BUS_ADRERR && address - page < PAGE_BYTES &&
-		mmap((void *)page, PAGE_BYTES, PROT_READ | PROT_WRITE,
+		mmap((void *)page, PAGE_BYTES, PROT_READ | PROT_WRITE, /* @shard mmap */
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED) {
 		atomic_store_explicit(&watched.is_hit, true, memory_order_relaxed);
 		errno = saved;
 		return;
 	}
 	/* The access comes again and ends the process. */
-	(void)signal(number, SIG_DFL);
+	(void)signal(number, SIG_DFL); /* @shard rt_sigaction */
 }
 
 int cut_install(void)
@@ -40,7 +40,7 @@ int cut_install(void)
 	struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_RESTART};
 
 	(void)sigemptyset(&action.sa_mask);
-	return errno_of(sigaction(SIGBUS, &action, NULL));
+	return errno_of(sigaction(SIGBUS, &action, NULL)); /* @unfiltered rt_sigaction */
 }
 
 void cut_watch(const uint8_t *page)
@@ -56,14 +56,15 @@ void cut_watch(const uint8_t *page)
 static void put_back(void *page, int memfd, uint64_t offset)
 {
 	const void *mapped =
+		/* @shard mmap */
 		mmap(page, PAGE_BYTES, PROT_NONE, MAP_SHARED | MAP_FIXED, memfd, (off_t)offset);
 
 	/* One mapping takes the place of another of the same size: no shortage refuses that. */
 	ASSERT(mapped == page);
-	(void)munlock(page, PAGE_BYTES);
-	(void)madvise(page, PAGE_BYTES, MADV_NOHUGEPAGE);
-	(void)madvise(page, PAGE_BYTES, MADV_DONTFORK);
-	ASSERT(mprotect(page, PAGE_BYTES, PROT_READ | PROT_WRITE) == 0);
+	(void)munlock(page, PAGE_BYTES);				 /* @shard munlock */
+	(void)madvise(page, PAGE_BYTES, MADV_NOHUGEPAGE);		 /* @shard madvise */
+	(void)madvise(page, PAGE_BYTES, MADV_DONTFORK);			 /* @shard madvise */
+	ASSERT(mprotect(page, PAGE_BYTES, PROT_READ | PROT_WRITE) == 0); /* @shard mprotect */
 }
 
 bool cut_is_hit(int memfd, uint64_t offset)

@@ -42,18 +42,19 @@ int guest_alias_map(int memfd, uint64_t offset, uint64_t size_bytes, uint8_t **r
 
 	ASSERT(size_bytes > 0);
 	ASSERT(is_page_aligned(offset) && is_page_aligned(size_bytes));
+	/* @control mmap */
 	alias = mmap(NULL, size_bytes, PROT_NONE, MAP_SHARED, memfd, (off_t)offset);
 	if (alias == MAP_FAILED)
 		return -errno;
-	(void)munlock(alias, size_bytes);
+	(void)munlock(alias, size_bytes); /* @control munlock */
 	/* Kernels without huge pages answer EINVAL; a child must not map guest memory unattached.
 	 */
-	(void)madvise(alias, size_bytes, MADV_NOHUGEPAGE);
-	(void)madvise(alias, size_bytes, MADV_DONTFORK);
-	if (mprotect(alias, size_bytes, PROT_READ | PROT_WRITE) < 0) {
+	(void)madvise(alias, size_bytes, MADV_NOHUGEPAGE);	       /* @control madvise */
+	(void)madvise(alias, size_bytes, MADV_DONTFORK);	       /* @control madvise */
+	if (mprotect(alias, size_bytes, PROT_READ | PROT_WRITE) < 0) { /* @control mprotect */
 		const int result = -errno;
 
-		(void)munmap(alias, size_bytes);
+		(void)munmap(alias, size_bytes); /* @control munmap */
 		return result;
 	}
 	*ret_alias = alias;
@@ -64,13 +65,13 @@ void guest_alias_unmap(uint8_t *alias, uint64_t size_bytes)
 {
 	if (!alias)
 		return;
-	ASSERT(munmap(alias, size_bytes) == 0);
+	ASSERT(munmap(alias, size_bytes) == 0); /* @control munmap */
 }
 
 void guest_alias_drop(uint8_t *alias, uint64_t size_bytes)
 {
 	ASSERT(is_page_aligned((uintptr_t)alias) && is_page_aligned(size_bytes));
-	(void)madvise(alias, size_bytes, MADV_DONTNEED);
+	(void)madvise(alias, size_bytes, MADV_DONTNEED); /* @shard @control madvise */
 }
 
 /*
@@ -84,7 +85,7 @@ int guest_next_data(
 	off_t stop;
 
 	ASSERT(offset <= end);
-	start = lseek(memfd, (off_t)offset, SEEK_DATA);
+	start = lseek(memfd, (off_t)offset, SEEK_DATA); /* @control lseek */
 	if (start < 0)
 		return -errno;
 	if ((uint64_t)start >= end)
@@ -92,7 +93,7 @@ int guest_next_data(
 	*ret_start = (uint64_t)start;
 	if (!ret_end)
 		return 0;
-	stop = lseek(memfd, start, SEEK_HOLE);
+	stop = lseek(memfd, start, SEEK_HOLE); /* @control lseek */
 	if (stop < 0)
 		return -errno;
 	/* Punched between the two calls: the run is gone, but one page is a safe thing to look at.
@@ -110,7 +111,7 @@ int guest_cached(const uint8_t *alias, uint32_t pages, uint64_t *ret_cached)
 	ASSERT(pages > 0);
 	ASSERT(pages <= CHUNK_PAGES);
 	/* The call takes the address without const; it reads no content. */
-	if (mincore((void *)(uintptr_t)alias, pages * PAGE_BYTES, held) < 0)
+	if (mincore((void *)(uintptr_t)alias, pages * PAGE_BYTES, held) < 0) /* @shard mincore */
 		return -errno;
 	memset(ret_cached, 0, BITMAP_WORDS(pages) * sizeof(*ret_cached));
 	for (uint32_t i = 0; i < pages; i++)
@@ -123,6 +124,7 @@ int guest_punch(int memfd, uint64_t offset, uint64_t size_bytes)
 {
 	ASSERT(offset % PAGE_BYTES == 0);
 	ASSERT(size_bytes > 0 && size_bytes % PAGE_BYTES == 0);
+	/* @unfiltered fallocate */
 	return errno_of(fallocate(memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
 		(off_t)size_bytes));
 }
@@ -131,7 +133,7 @@ int guest_cached_bytes(int memfd, uint64_t *ret_bytes)
 {
 	struct stat status;
 
-	if (fstat(memfd, &status) < 0)
+	if (fstat(memfd, &status) < 0) /* @control newfstatat fstat */
 		return -errno;
 	ASSERT(status.st_blocks >= 0);
 	*ret_bytes = (uint64_t)status.st_blocks * STAT_BLOCK_BYTES;
@@ -144,7 +146,7 @@ int guest_pagemap_open(int pid)
 
 	ASSERT(pid > 0);
 	(void)snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
-	return errno_of(open(path, O_RDONLY | O_CLOEXEC));
+	return errno_of(open(path, O_RDONLY | O_CLOEXEC)); /* @control openat */
 }
 
 struct scan {
@@ -187,6 +189,7 @@ static int scan_pages(const struct scan *scan, uint64_t *bitmap)
 			.category_inverted = scan->inverted,
 			.return_mask = scan->mask,
 		};
+		/* @control ioctl */
 		const int count = ioctl(scan->pagemap_fd, PAGEMAP_SCAN, &argument);
 
 		if (count < 0)
@@ -225,6 +228,7 @@ static int read_present(const struct scan *scan, uint64_t *bitmap)
 		const uint32_t count = MIN(scan->pages - done, PAGEMAP_ENTRIES);
 		const uint64_t offset = (scan->address / PAGE_BYTES + done) * sizeof(entries[0]);
 		const ssize_t length =
+			/* @control pread64 */
 			pread(scan->pagemap_fd, entries, count * sizeof(entries[0]), (off_t)offset);
 
 		if (length < 0)
@@ -269,6 +273,7 @@ int guest_pageout(int pidfd, uint64_t address, uint64_t size_bytes)
 			.iov_len = size_bytes - done,
 		};
 		const long advised =
+			/* @control process_madvise */
 			syscall(SYS_process_madvise, pidfd, &range, 1, MADV_PAGEOUT, 0);
 
 		if (advised < 0)

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "io/filter.h"
 #include "io/slice.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
@@ -53,6 +54,7 @@ static int32_t run(const struct punch *punch)
 	int result;
 
 	do {
+		/* @disk fallocate */
 		result = fallocate(punch->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			(off_t)punch->offset, (off_t)punch->size_bytes);
 	} while (result < 0 && errno == EINTR);
@@ -66,7 +68,7 @@ static void wait_for_work(struct puncher *puncher)
 	wake_prepare(&puncher->thread_wake);
 	if (ring_count(puncher->asked) == 0 &&
 		!atomic_load_explicit(&puncher->must_end, memory_order_relaxed))
-		(void)poll(&readable, 1, -1);
+		(void)poll(&readable, 1, -1); /* @disk poll */
 	wake_done(&puncher->thread_wake);
 }
 
@@ -75,8 +77,10 @@ static void *run_thread(void *argument)
 	struct puncher *puncher = argument;
 	uint64_t pages = 0;
 
-	(void)pthread_setname_np(pthread_self(), "puncher");
+	(void)pthread_setname_np(pthread_self(), "puncher"); /* @unfiltered prctl */
 	slice_shorten();
+	/* Without it, for want of memory, guests are served all the same. */
+	(void)filter_install(FILTER_DISK);
 	for (;;) {
 		struct punch *punch = ring_pop_mpmc(puncher->asked);
 
@@ -92,7 +96,7 @@ static void *run_thread(void *argument)
 			pages += punch_pages;
 			if (pages >= YIELD_PAGES) {
 				pages = 0;
-				(void)sched_yield();
+				(void)sched_yield(); /* @disk sched_yield */
 			}
 		} else if (atomic_load_explicit(&puncher->must_end, memory_order_acquire)) {
 			return NULL;
@@ -111,6 +115,7 @@ static int start_thread(struct puncher *puncher)
 	/* Signals are the daemon's, not this thread's. */
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+	/* @unfiltered clone3 */
 	error = pthread_create(&puncher->thread, NULL, run_thread, puncher);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	puncher->has_thread = error == 0;

@@ -36,13 +36,14 @@ static uint64_t whole_pages(uint64_t size_bytes)
 static int map(int fd, uint64_t size, struct shared *ret_shared)
 {
 	CLEANUP_FD int owned = fd;
+	/* @control mmap */
 	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (memory == MAP_FAILED)
 		return -errno;
 	/* A huge folio would make a sparse table dense; kernels without huge pages answer EINVAL.
 	 */
-	(void)madvise(memory, size, MADV_NOHUGEPAGE);
+	(void)madvise(memory, size, MADV_NOHUGEPAGE); /* @control madvise */
 	*ret_shared = (struct shared){
 		.memory = memory,
 		.size_bytes = size,
@@ -56,6 +57,7 @@ static bool is_in_home(int fd)
 	struct stat table;
 	struct stat folder;
 
+	/* @control newfstatat fstat */
 	return home.folder >= 0 && fstat(fd, &table) == 0 && fstat(home.folder, &folder) == 0 &&
 	       table.st_dev == folder.st_dev;
 }
@@ -71,6 +73,7 @@ static int open_in_home(uint64_t size)
 		atomic_fetch_sub(&home.planned_bytes, size);
 		return -ENOSPC;
 	}
+	/* @control openat */
 	fd = errno_of(openat(home.folder, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
 	if (fd < 0)
 		atomic_fetch_sub(&home.planned_bytes, size);
@@ -85,7 +88,7 @@ static int size_and_map(int fd, uint64_t size, struct shared *ret_shared)
 
 	if (fd < 0)
 		return fd;
-	result = errno_of(ftruncate(fd, (off_t)size));
+	result = errno_of(ftruncate(fd, (off_t)size)); /* @control ftruncate */
 	return result < 0 ? result : map(take_fd(&owned), size, ret_shared);
 }
 
@@ -95,6 +98,7 @@ int shared_open_secret(const char *name, uint64_t size_bytes, struct shared *ret
 
 	ASSERT(size > 0);
 	ASSERT(size >= size_bytes);
+	/* @control memfd_create */
 	return size_and_map(errno_of(memfd_create(name, MFD_CLOEXEC)), size, ret_shared);
 }
 
@@ -114,12 +118,12 @@ int shared_open(const char *name, uint64_t size_bytes, struct shared *ret_shared
 
 int shared_adopt(int fd, uint64_t size_bytes, struct shared *ret_shared)
 {
-	CLEANUP_FD int copy = errno_of(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+	CLEANUP_FD int copy = errno_of(fcntl(fd, F_DUPFD_CLOEXEC, 3)); /* @control fcntl */
 	struct stat status;
 
 	if (copy < 0)
 		return copy;
-	if (fstat(copy, &status) < 0)
+	if (fstat(copy, &status) < 0) /* @control newfstatat fstat */
 		return -errno;
 	if ((uint64_t)status.st_size != whole_pages(size_bytes))
 		return -EINVAL;
@@ -131,12 +135,12 @@ int shared_adopt(int fd, uint64_t size_bytes, struct shared *ret_shared)
 int shared_next_data(
 	const struct shared *shared, uint64_t offset, uint64_t *ret_start, uint64_t *ret_end)
 {
-	const off_t start = lseek(shared->fd, (off_t)offset, SEEK_DATA);
+	const off_t start = lseek(shared->fd, (off_t)offset, SEEK_DATA); /* @control lseek */
 	off_t end;
 
 	if (start < 0)
 		return -errno;
-	end = lseek(shared->fd, start, SEEK_HOLE);
+	end = lseek(shared->fd, start, SEEK_HOLE); /* @control lseek */
 	if (end < 0)
 		return -errno;
 	ASSERT(end > start);
@@ -153,7 +157,7 @@ void shared_close(struct shared *shared)
 	ASSERT(shared->size_bytes > 0);
 	if (is_in_home(shared->fd))
 		atomic_fetch_sub(&home.planned_bytes, shared->size_bytes);
-	(void)munmap(shared->memory, shared->size_bytes);
-	close_fd(shared->fd);
+	(void)munmap(shared->memory, shared->size_bytes); /* @control munmap */
+	close_fd(shared->fd);				  /* @control close */
 	*shared = (struct shared){.fd = -1};
 }

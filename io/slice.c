@@ -19,9 +19,10 @@ void slice_shorten(void)
 
 	if (feature_is_disabled(FEATURE_SHORT_SLICE))
 		return;
+	/* @unfiltered sched_getattr */
 	if (syscall(SYS_sched_getattr, 0, &attributes, sizeof(attributes), 0) < 0 ||
 		attributes.sched_policy != SCHED_NORMAL)
 		return;
 	attributes.sched_runtime = SLICE_NS;
-	(void)syscall(SYS_sched_setattr, 0, &attributes, 0);
+	(void)syscall(SYS_sched_setattr, 0, &attributes, 0); /* @unfiltered sched_setattr */
 }

@@ -17,12 +17,12 @@
 
 static int read_boot(char ret_boot[BOOT_CHARS + 1])
 {
-	CLEANUP_FD int fd = open(BOOT_ID, O_RDONLY | O_CLOEXEC);
+	CLEANUP_FD int fd = open(BOOT_ID, O_RDONLY | O_CLOEXEC); /* @unfiltered openat */
 	ssize_t size;
 
 	if (fd < 0)
 		return -errno;
-	size = read(fd, ret_boot, BOOT_CHARS);
+	size = read(fd, ret_boot, BOOT_CHARS); /* @unfiltered read */
 	if (size != BOOT_CHARS)
 		return size < 0 ? -errno : -EIO;
 	ret_boot[BOOT_CHARS] = '\0';
@@ -38,13 +38,14 @@ int storename_link(int fd, const char *directory, char *ret_path, size_t size)
 
 	if (rc < 0)
 		return rc;
-	if (fstat(fd, &status) < 0)
+	if (fstat(fd, &status) < 0) /* @unfiltered fstat */
 		return -errno;
 	rc = snprintf(
 		ret_path, size, "%s/" PREFIX "%s-%ju", directory, boot, (uintmax_t)status.st_ino);
 	if (rc < 0 || (size_t)rc >= size)
 		return -ENAMETOOLONG;
 	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	/* @unfiltered linkat */
 	return errno_of(linkat(AT_FDCWD, link, AT_FDCWD, ret_path, AT_SYMLINK_FOLLOW));
 }
 
@@ -63,7 +64,7 @@ static bool is_of_another_boot(const char *name, const char *boot)
 
 void storename_sweep(const char *directory)
 {
-	CLEANUP_DIR DIR *folder = opendir(directory);
+	CLEANUP_DIR DIR *folder = opendir(directory); /* @unfiltered openat */
 	const struct dirent *entry;
 	char boot[BOOT_CHARS + 1];
 
@@ -71,6 +72,6 @@ void storename_sweep(const char *directory)
 		return;
 	while ((entry = readdir(folder)) != NULL) {
 		if (is_of_another_boot(entry->d_name, boot))
-			(void)unlinkat(dirfd(folder), entry->d_name, 0);
+			(void)unlinkat(dirfd(folder), entry->d_name, 0); /* @unfiltered unlinkat */
 	}
 }

@@ -51,12 +51,13 @@ static int open_unlinked(const char *directory)
 		return -ENAMETOOLONG;
 	fd = errno_of(mkostemp(path, O_DIRECT | O_CLOEXEC));
 	if (fd >= 0)
-		(void)unlink(path);
+		(void)unlink(path); /* @unfiltered unlink */
 	return direct_error(fd);
 }
 
 static int open_unnamed(const char *directory)
 {
+	/* @unfiltered openat */
 	const int fd = errno_of(open(directory, STORE_OPEN | O_TMPFILE, STORE_MODE));
 
 	if (fd == -EOPNOTSUPP || fd == -EINVAL)
@@ -68,18 +69,18 @@ static int open_unnamed(const char *directory)
 static int open_named(const char *path)
 {
 	const int flags = STORE_OPEN | O_CREAT | O_NOFOLLOW | O_NONBLOCK;
-	CLEANUP_FD int fd = errno_of(open(path, flags, STORE_MODE));
+	CLEANUP_FD int fd = errno_of(open(path, flags, STORE_MODE)); /* @unfiltered openat */
 	struct stat status;
 
 	if (fd < 0)
 		return direct_error(fd);
-	if (fstat(fd, &status) < 0)
+	if (fstat(fd, &status) < 0) /* @unfiltered fstat */
 		return -errno;
 	if (!S_ISREG(status.st_mode))
 		return -EINVAL;
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) /* @unfiltered flock */
 		return errno == EWOULDBLOCK ? -EBUSY : -errno;
-	if (fchmod(fd, STORE_MODE) < 0)
+	if (fchmod(fd, STORE_MODE) < 0) /* @unfiltered fchmod */
 		return -errno;
 	return take_fd(&fd);
 }
@@ -89,11 +90,11 @@ static int open_device(const char *path)
 {
 	struct stat status;
 
-	if (stat(path, &status) < 0)
+	if (stat(path, &status) < 0) /* @unfiltered newfstatat */
 		return -errno;
 	if (!S_ISBLK(status.st_mode))
 		return -ENOTBLK;
-	return direct_error(errno_of(open(path, STORE_OPEN | O_EXCL)));
+	return direct_error(errno_of(open(path, STORE_OPEN | O_EXCL))); /* @unfiltered openat */
 }
 
 int swapfile_reopen(const char *path, enum swapfile_kind kind)
@@ -102,10 +103,10 @@ int swapfile_reopen(const char *path, enum swapfile_kind kind)
 
 	if (kind == SWAPFILE_DEVICE)
 		return open_device(path);
-	fd = errno_of(open(path, STORE_OPEN | O_NOFOLLOW | O_NONBLOCK));
+	fd = errno_of(open(path, STORE_OPEN | O_NOFOLLOW | O_NONBLOCK)); /* @unfiltered openat */
 	if (fd < 0)
 		return direct_error(fd);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) /* @unfiltered flock */
 		return errno == EWOULDBLOCK ? -EBUSY : -errno;
 	return take_fd(&fd);
 }
@@ -127,8 +128,8 @@ static int capacity(int fd, enum swapfile_kind kind, uint64_t *ret_bytes)
 	struct stat status;
 
 	if (kind == SWAPFILE_DEVICE)
-		return errno_of(ioctl(fd, BLKGETSIZE64, ret_bytes));
-	if (fstatvfs(fd, &space) < 0 || fstat(fd, &status) < 0)
+		return errno_of(ioctl(fd, BLKGETSIZE64, ret_bytes)); /* @unfiltered ioctl */
+	if (fstatvfs(fd, &space) < 0 || fstat(fd, &status) < 0)	     /* @unfiltered fstatfs fstat */
 		return -errno;
 	*ret_bytes = (uint64_t)space.f_bavail * space.f_frsize + (uint64_t)status.st_blocks * 512;
 	return 0;
@@ -160,11 +161,11 @@ static int grow(int fd, uint64_t size_bytes)
 {
 	struct stat status;
 
-	if (fstat(fd, &status) < 0)
+	if (fstat(fd, &status) < 0) /* @unfiltered fstat */
 		return -errno;
 	if ((uint64_t)status.st_size >= size_bytes)
 		return 0;
-	return errno_of(ftruncate(fd, (off_t)size_bytes));
+	return errno_of(ftruncate(fd, (off_t)size_bytes)); /* @unfiltered ftruncate */
 }
 
 /* Unwritten extents (fallocate) would be converted by each first write, so zeros are written. */
@@ -176,6 +177,7 @@ static int write_all(int fd, uint64_t size_bytes)
 		return -ENOMEM;
 	memset(zeros, 0, CHUNK_BYTES);
 	for (uint64_t offset = 0; offset < size_bytes; offset += CHUNK_BYTES) {
+		/* @unfiltered pwrite64 */
 		const ssize_t written = pwrite(fd, zeros, CHUNK_BYTES, (off_t)offset);
 
 		if (written < 0)
@@ -221,7 +223,7 @@ int swapfile_open(const struct swapfile_config *config, struct swapfile *ret_swa
 
 int swapfile_adopt(const struct swapfile *kept, struct swapfile *ret_swapfile)
 {
-	const int fd = errno_of(fcntl(kept->fd, F_DUPFD_CLOEXEC, 3));
+	const int fd = errno_of(fcntl(kept->fd, F_DUPFD_CLOEXEC, 3)); /* @unfiltered fcntl */
 
 	ASSERT(kept->size_bytes > 0 && kept->size_bytes % CHUNK_BYTES == 0);
 	if (fd < 0)
@@ -273,6 +275,7 @@ int swapfile_drain(const struct swapfile *swapfile, uint64_t offset)
 	ASSERT(offset < swapfile->size_bytes);
 	if (swapfile->kind == SWAPFILE_DEVICE || !waits_for_writes(swapfile->fd))
 		return -EOPNOTSUPP;
+	/* @control fallocate */
 	return errno_of(fallocate(swapfile->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		(off_t)offset, PAGE_BYTES));
 }
@@ -280,6 +283,6 @@ int swapfile_drain(const struct swapfile *swapfile, uint64_t offset)
 void swapfile_close(struct swapfile *swapfile)
 {
 	ASSERT(swapfile);
-	close_fd(swapfile->fd);
+	close_fd(swapfile->fd); /* @control close */
 	*swapfile = (struct swapfile){.fd = -1};
 }

@@ -61,14 +61,17 @@ static uint64_t features_to_kernel(uint32_t features)
 
 int uffd_open(void)
 {
+	/* @unfiltered openat */
 	CLEANUP_FD int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
 
 	if (device >= 0) {
+		/* @unfiltered ioctl */
 		const int fd = ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
 
 		if (fd >= 0)
 			return fd;
 	}
+	/* @unfiltered userfaultfd */
 	return (int)errno_of(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK));
 }
 
@@ -79,7 +82,7 @@ int uffd_features(uint32_t *ret_features)
 
 	if (fd < 0)
 		return fd;
-	if (ioctl(fd, UFFDIO_API, &api) < 0)
+	if (ioctl(fd, UFFDIO_API, &api) < 0) /* @control ioctl */
 		return -errno;
 	if ((api.features & FEATURES_REQUIRED) != FEATURES_REQUIRED)
 		return -EOPNOTSUPP;
@@ -92,7 +95,7 @@ int uffd_handshake(int fd, uint32_t features)
 	struct uffdio_api api = {.api = UFFD_API, .features = features_to_kernel(features)};
 
 	ASSERT(fd >= 0);
-	return errno_of(ioctl(fd, UFFDIO_API, &api));
+	return errno_of(ioctl(fd, UFFDIO_API, &api)); /* @control ioctl */
 }
 
 int uffd_register(int fd, uint64_t address, uint64_t size_bytes, bool with_wp)
@@ -109,7 +112,7 @@ int uffd_register(int fd, uint64_t address, uint64_t size_bytes, bool with_wp)
 		argument.mode |= UFFDIO_REGISTER_MODE_WP;
 		required |= (uint64_t)1 << _UFFDIO_WRITEPROTECT;
 	}
-	if (ioctl(fd, UFFDIO_REGISTER, &argument) < 0)
+	if (ioctl(fd, UFFDIO_REGISTER, &argument) < 0) /* @control ioctl */
 		return -errno;
 	if ((argument.ioctls & required) == required)
 		return 0;
@@ -123,7 +126,7 @@ int uffd_unregister(int fd, uint64_t address, uint64_t size_bytes)
 	int result;
 
 	ASSERT(address % PAGE_BYTES == 0);
-	result = errno_of(ioctl(fd, UFFDIO_UNREGISTER, &range));
+	result = errno_of(ioctl(fd, UFFDIO_UNREGISTER, &range)); /* @control ioctl */
 	/*
 	 * The kernel (6.18) wakes the range before it clears the write marks and the registration:
 	 * a fault taken in between queues itself behind that wake, and would sleep for ever.
@@ -188,7 +191,7 @@ int uffd_read(int fd, struct uffd_message *ret_messages, uint32_t max)
 	int count;
 
 	ASSERT(max > 0 && max <= UFFD_BATCH_MAX);
-	length = read(fd, raw, max * sizeof(raw[0]));
+	length = read(fd, raw, max * sizeof(raw[0])); /* @shard read */
 	if (length < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	ASSERT((size_t)length % sizeof(raw[0]) == 0);
@@ -220,7 +223,7 @@ static int call_copy(const struct resolve *resolve, int64_t *ret_done)
 		.len = resolve->size_bytes,
 		.mode = resolve->mode,
 	};
-	const int result = errno_of(ioctl(resolve->fd, UFFDIO_COPY, &argument));
+	const int result = errno_of(ioctl(resolve->fd, UFFDIO_COPY, &argument)); /* @shard ioctl */
 
 	*ret_done = argument.copy;
 	return result;
@@ -232,6 +235,7 @@ static int call_continue(const struct resolve *resolve, int64_t *ret_done)
 		.range = {.start = resolve->address, .len = resolve->size_bytes},
 		.mode = resolve->mode,
 	};
+	/* @shard ioctl */
 	const int result = errno_of(ioctl(resolve->fd, UFFDIO_CONTINUE, &argument));
 
 	*ret_done = argument.mapped;
@@ -243,6 +247,7 @@ static int call_zero(const struct resolve *resolve, int64_t *ret_done)
 	struct uffdio_zeropage argument = {
 		.range = {.start = resolve->address, .len = resolve->size_bytes},
 	};
+	/* @shard ioctl */
 	const int result = errno_of(ioctl(resolve->fd, UFFDIO_ZEROPAGE, &argument));
 
 	*ret_done = argument.zeropage;
@@ -254,6 +259,7 @@ static int call_poison(const struct resolve *resolve, int64_t *ret_done)
 	struct uffdio_poison argument = {
 		.range = {.start = resolve->address, .len = resolve->size_bytes},
 	};
+	/* @shard @control ioctl */
 	const int result = errno_of(ioctl(resolve->fd, UFFDIO_POISON, &argument));
 
 	*ret_done = argument.updated;
@@ -337,7 +343,7 @@ int uffd_unprotect(int fd, uint64_t address, uint64_t size_bytes)
 	struct uffdio_writeprotect argument = {.range = {.start = address, .len = size_bytes}};
 
 	ASSERT(address % PAGE_BYTES == 0);
-	return errno_of(ioctl(fd, UFFDIO_WRITEPROTECT, &argument));
+	return errno_of(ioctl(fd, UFFDIO_WRITEPROTECT, &argument)); /* @shard ioctl */
 }
 
 int uffd_wake(int fd, uint64_t address, uint64_t size_bytes)
@@ -345,5 +351,5 @@ int uffd_wake(int fd, uint64_t address, uint64_t size_bytes)
 	struct uffdio_range range = {.start = address, .len = size_bytes};
 
 	ASSERT(address % PAGE_BYTES == 0);
-	return errno_of(ioctl(fd, UFFDIO_WAKE, &range));
+	return errno_of(ioctl(fd, UFFDIO_WAKE, &range)); /* @shard ioctl */
 }

@@ -57,7 +57,7 @@ struct uring {
 
 static pid_t thread_id(void)
 {
-	return (pid_t)syscall(SYS_gettid);
+	return (pid_t)syscall(SYS_gettid); /* @control gettid */
 }
 
 /* The branch to the threads is there for few machines; the others must not feel it. */
@@ -77,6 +77,7 @@ static int open_ring(struct uring *ring, uint32_t depth)
 
 	if (feature_is_disabled(FEATURE_IO_URING))
 		return -EOPNOTSUPP;
+	/* @unfiltered io_uring_setup */
 	return io_uring_queue_init_params(2 * depth, &ring->ring, &parameters);
 }
 
@@ -90,7 +91,7 @@ static void close_ring(struct uring *ring)
 	if (ring->blocking)
 		blocking_close(ring->blocking);
 	else
-		io_uring_queue_exit(&ring->ring);
+		io_uring_queue_exit(&ring->ring); /* @control munmap close */
 }
 
 int uring_open(uint32_t depth, struct uring **ret_ring)
@@ -140,6 +141,7 @@ static void drain(struct uring *ring)
 	for (int round = 0; round < CLOSE_ROUNDS && ring->in_flight + ring->punches > 0; round++) {
 		(void)uring_submit(ring);
 		/* -ETIME and -ENOENT: not over yet, or nothing to cancel; the results tell. */
+		/* @unfiltered io_uring_register */
 		(void)io_uring_register_sync_cancel(&ring->ring, &everything);
 		(void)uring_wait(ring, CLOSE_ROUND_US);
 		(void)uring_reap(ring, done, CLOSE_BATCH);
@@ -167,15 +169,52 @@ static void poll_puncher(struct uring *ring)
 	uring_poll(ring, TOKEN_PUNCHER, puncher_eventfd(ring->puncher));
 }
 
+#define RESTRICT_REGISTER(call)                                                                    \
+	{                                                                                          \
+		.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = (call)                    \
+	}
+#define RESTRICT_OPERATION(operation)                                                              \
+	{                                                                                          \
+		.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = (operation)                         \
+	}
+
+/* No filter of system calls sees what a ring is asked for (filter.c): it does this and no more. */
+static int restrict_ring(struct uring *ring)
+{
+	struct io_uring_restriction allowed[] = {
+		RESTRICT_REGISTER(IORING_REGISTER_ENABLE_RINGS),
+		RESTRICT_REGISTER(IORING_REGISTER_BUFFERS),
+		RESTRICT_REGISTER(IORING_REGISTER_SYNC_CANCEL),
+		RESTRICT_OPERATION(IORING_OP_READ_FIXED),
+		RESTRICT_OPERATION(IORING_OP_WRITEV),
+		RESTRICT_OPERATION(IORING_OP_FALLOCATE),
+		RESTRICT_OPERATION(IORING_OP_POLL_ADD),
+		RESTRICT_OPERATION(IORING_OP_POLL_REMOVE),
+	};
+
+	/* @unfiltered io_uring_register */
+	return io_uring_register((unsigned int)ring->ring.ring_fd, IORING_REGISTER_RESTRICTIONS,
+		allowed, ARRAY_SIZE(allowed));
+}
+
 /* liburing 2.3 declares io_uring_enable_rings() and does not export it. */
+static int enable_ring(struct uring *ring)
+{
+	/* @unfiltered io_uring_register */
+	return io_uring_register(
+		(unsigned int)ring->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+}
+
 int uring_enable(struct uring *ring)
 {
 	int result = 0;
 
 	ASSERT(ring->owner == 0);
-	if (!is_blocking(ring))
-		result = io_uring_register(
-			(unsigned int)ring->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	if (!is_blocking(ring)) {
+		result = restrict_ring(ring);
+		if (result == 0)
+			result = enable_ring(ring);
+	}
 	if (result < 0)
 		return result;
 	ring->owner = thread_id();
@@ -191,6 +230,7 @@ int uring_register_buffers(struct uring *ring, const struct iovec *buffers, uint
 	ASSERT(count > 0);
 	if (is_blocking(ring))
 		return 0;
+	/* @unfiltered io_uring_register */
 	result = io_uring_register_buffers(&ring->ring, buffers, count);
 	return MIN(result, 0);
 }
@@ -212,7 +252,7 @@ static struct io_uring_sqe *uring_sqe(struct uring *ring)
 	if (!entry) {
 		/* Prepared entries hold places, so this is out of reach while the queues are equal.
 		 */
-		(void)io_uring_submit(&ring->ring);
+		(void)io_uring_submit(&ring->ring); /* @shard io_uring_enter */
 		entry = io_uring_get_sqe(&ring->ring);
 	}
 	ASSERT(entry);
@@ -337,6 +377,7 @@ int uring_submit(struct uring *ring)
 	}
 	if (io_uring_sq_ready(&ring->ring) == 0 && !kernel_has_work(ring))
 		return 0;
+	/* @shard io_uring_enter */
 	return ignore_transient(io_uring_submit_and_get_events(&ring->ring));
 }
 
@@ -351,7 +392,8 @@ static int wait_for_result(struct uring *ring, uint64_t timeout_us)
 	if (is_blocking(ring))
 		return blocking_wait(ring->blocking, timeout_us);
 	if (timeout_us == URING_FOREVER)
-		return io_uring_submit_and_wait(&ring->ring, 1);
+		return io_uring_submit_and_wait(&ring->ring, 1); /* @shard io_uring_enter */
+	/* @shard io_uring_enter */
 	return io_uring_submit_and_wait_timeout(&ring->ring, &first, 1, &timeout, NULL);
 }
 
@@ -399,7 +441,7 @@ static inline bool take(struct uring *ring, struct uring_done *ret_done)
 
 	if (is_blocking(ring))
 		return blocking_take(ring->blocking, ret_done);
-	if (io_uring_peek_cqe(&ring->ring, &entry) != 0)
+	if (io_uring_peek_cqe(&ring->ring, &entry) != 0) /* @shard io_uring_enter */
 		return false;
 	*ret_done = (struct uring_done){
 		.token = entry->user_data,

@@ -143,7 +143,7 @@ void *cmdq_wait(struct cmdq *cmdq, uint32_t lane, int timeout_ms)
 		wake_prepare(&from->wake);
 		command = ring_pop_mpmc(from->ring);
 		if (!command)
-			(void)poll(&sleep_on, 1, remaining_ms);
+			(void)poll(&sleep_on, 1, remaining_ms); /* @control poll */
 		wake_done(&from->wake);
 		if (!command)
 			command = ring_pop_mpmc(from->ring);

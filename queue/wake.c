@@ -29,7 +29,7 @@ static_assert(sizeof(struct wake) == CACHE_LINE, "sleepers share no cache line")
 
 int wake_init(struct wake *wake)
 {
-	int fd = errno_of(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+	int fd = errno_of(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); /* @control eventfd2 */
 
 	if (fd < 0)
 		return fd;
@@ -40,7 +40,7 @@ int wake_init(struct wake *wake)
 
 void wake_destroy(struct wake *wake)
 {
-	close_fd(wake->eventfd);
+	close_fd(wake->eventfd); /* @control close */
 	wake->eventfd = -1;
 }
 
@@ -62,6 +62,7 @@ void wake_leave(struct wake *wake)
 void wake_drain(struct wake *wake)
 {
 	uint64_t count;
+	/* @shard @disk @control read */
 	const ssize_t result = read(wake->eventfd, &count, sizeof(count));
 
 	ASSERT(result == sizeof(count) || errno == EAGAIN);
@@ -89,6 +90,6 @@ void wake_notify(struct wake *wake)
 	if (!atomic_exchange_explicit(&wake->asleep, 0, memory_order_relaxed))
 		return;
 	/* EAGAIN: the counter is at its maximum, so the sleeper is being woken already. */
-	result = write(wake->eventfd, &one, sizeof(one));
+	result = write(wake->eventfd, &one, sizeof(one)); /* @shard @disk @control write */
 	ASSERT(result == sizeof(one) || errno == EAGAIN);
 }

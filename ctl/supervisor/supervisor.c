@@ -18,6 +18,7 @@
 #include "ctl/supervisor/launch.h"
 #include "ctl/supervisor/state_dir.h"
 #include "ctl/supervisor/supervisor_priv.h"
+#include "ctl/supervisor/view.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
 #include "queue/base/clock.h"
@@ -355,6 +356,11 @@ static int prepare(struct supervisor *supervisor)
 			supervisor->config->state_dir, strerror(-rc));
 		return rc;
 	}
+	/* Before anything is opened, so that nothing leads out of it. */
+	if (!supervisor->config->has_host_view)
+		rc = view_make(supervisor->config);
+	if (rc < 0)
+		return rc;
 	self_harden();
 	self_raise_files(STORE_FDS_MAX + OWN_FDS);
 	self_spare_from_oom();

@@ -36,7 +36,7 @@ void log_write(enum log_level level, const char *format, ...)
 	va_start(arguments, format);
 	(void)vsnprintf(line, sizeof(line), format, arguments);
 	va_end(arguments);
-	if (isatty(STDERR_FILENO))
+	if (isatty(STDERR_FILENO)) /* @control ioctl */
 		(void)fprintf(stderr, "vmswapd: %s%s\n", level_name(level), line);
 	else
 		(void)fprintf(stderr, "<%d>%s%s\n", (int)level, level_name(level), line);

@@ -12,14 +12,6 @@
 
 #include "tests/support/check.h"
 
-/* Runs one test function and says so. */
-#define RUN(test)                                                                                  \
-	do {                                                                                       \
-		(void)printf("%s\n", #test);                                                       \
-		(void)fflush(stdout);                                                              \
-		test();                                                                            \
-	} while (0)
-
 /*
  * The sanitizers map terabytes of private memory, and ThreadSanitizer has a thread of its own in
  * each process, which is the one that gets chosen: tests that count on either are left out then.

@@ -16,4 +16,12 @@
 		}                                                                                  \
 	} while (0)
 
+/* Runs one test function and says so. */
+#define RUN(test)                                                                                  \
+	do {                                                                                       \
+		(void)printf("%s\n", #test);                                                       \
+		(void)fflush(stdout);                                                              \
+		test();                                                                            \
+	} while (0)
+
 #endif

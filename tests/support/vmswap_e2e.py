@@ -336,6 +336,9 @@ class Daemon(Console):
         self.socket = os.path.join(folder, f"{name}.sock")
         if not any(arg.startswith("--swap-") and arg != "--swap-limit" for arg in args):
             args = ["--swap-dir", folder, *args]
+        if "--seccomp" not in args:
+            # A call that no list has ends the worker, and so the test.
+            args = ["--seccomp", "kill", *args]
         super().__init__(name, [program("vmswapd"), "--foreground", "--shards", str(shards),
                                 "--socket", self.socket, *args])
         self.rpc = None

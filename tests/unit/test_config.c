@@ -118,6 +118,21 @@ Test(config, a_feature_of_no_known_name_is_answered_with_the_names)
 	}
 }
 
+Test(config, the_filters_mode_is_one_of_four_names)
+{
+	static const char *const names[] = {"off", "log", "deny", "kill"};
+	struct config config;
+	struct problem problem;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		cr_assert_eq(PARSE(&config, &problem, "--seccomp", names[i], NULL), 0);
+		cr_expect_str_eq(filter_mode_name(config.seccomp), names[i]);
+	}
+	cr_expect_eq(PARSE(&config, &problem, "--seccomp", "on", NULL), -EINVAL);
+	cr_assert_eq(PARSE(&config, &problem, NULL), 0);
+	cr_expect_eq(config.seccomp, FILTER_DENY);
+}
+
 Test(config, cpus_alone_say_how_many_shards)
 {
 	struct config config;

@@ -32,6 +32,7 @@ if(VMSWAP_SANITIZE)
   target_compile_options(vmswap_flags INTERFACE
     -fsanitize=${sanitizers} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(vmswap_flags INTERFACE -fsanitize=${sanitizers})
+  target_compile_definitions(vmswap_flags INTERFACE VMSWAP_SANITIZED=1)
   if("thread" IN_LIST VMSWAP_SANITIZE)
     target_compile_definitions(vmswap_flags INTERFACE VMSWAP_TSAN=1)
     # gcc warns that TSan does not see fences; every race one of ours orders has atomics on both sides.

@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""How long a guest waits when vmswapd's worker dies, is replaced by an upgrade, or dies with its
+supervisor and is recovered: from the kill (or the call) to the end of the first fault that had to
+wait for the next worker.
+
+usage: PYTHONPATH=tests/support VMSWAP_BUILD=build/release perf/takeover.py
+           [--way kill|upgrade|recover] [--size 16G] [--touched 16G] [--spread BYTES] [--rounds N]
+           [--folder DIR] [--json FILE]
+
+The guest is a process that maps --size bytes of a memfd and has written --touched of them, in runs
+of --spread bytes at equal distances; all of that is swapped out. It then touches one page after the
+other that is out, from a random place on, as fast as it gets them; so the longest touch that ends
+after the kill is the first one that the next worker served.
+"""
+import argparse
+import json
+import mmap
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "support"))
+from vmswap_e2e import Console, Daemon, Vm, check, program, wait_until  # noqa: E402
+from vmswap_rpc import Rpc, RpcError  # noqa: E402
+
+PAGE = 4096
+TOUCHES_MAX = 200_000
+REST_S = 8  # no crash loop: five deaths in 30 s
+
+
+def parse_size(text):
+    unit = {"K": 10, "M": 20, "G": 30, "T": 40}.get(text[-1].upper())
+    return int(text[:-1]) << unit if unit else int(text)
+
+
+def runs_of(size, touched, spread):
+    """Offsets of the runs of spread bytes that the guest has written."""
+    count = touched // spread
+    return [size // count * i // PAGE * PAGE for i in range(count)]
+
+
+def client(size, touched, spread):
+    """The guest: READY, then for every line of input one burst of touches."""
+    fd = os.memfd_create("guest")
+    os.ftruncate(fd, size)
+    memory = mmap.mmap(fd, size, mmap.MAP_SHARED)
+    runs = runs_of(size, touched, spread)
+    block = os.urandom(PAGE) * (min(spread, 1 << 20) // PAGE)
+    for run in runs:
+        for offset in range(run, run + spread, len(block)):
+            memory[offset:offset + len(block)] = block
+        if run % (1 << 30) == 0:
+            print(f"written up to {run}", flush=True)  # a silent guest is taken for a stuck one
+    print("READY", flush=True)
+    pages = [run + offset for run in runs for offset in range(0, spread, PAGE)]
+    place = random.Random(1).randrange(len(pages))
+    for line in sys.stdin:
+        ends = time.monotonic_ns() + int(float(line) * 1e9)
+        slowest = (0, 0)
+        touches = 0
+        begin = time.monotonic_ns()
+        while begin < ends and touches < TOUCHES_MAX:
+            if memory[pages[place]] != block[0]:
+                sys.exit("BAD: a page is not what was written")
+            end = time.monotonic_ns()
+            if end - begin > 5_000_000: print(f"slow {(end-begin)/1e6:.1f} ends {end/1e6:.1f}", flush=True)
+            slowest = max(slowest, (end - begin, end))
+            begin = end
+            place = (place + 1) % len(pages)
+            touches += 1
+        print(f"SLOWEST took_ns={slowest[0]} end_ns={slowest[1]} touches={touches}", flush=True)
+
+
+class Guest(Console):
+    def burst(self, seconds):
+        """Touches begin; the result is read by result()."""
+        self.since = self.mark()
+        self.send(f"{seconds}\n")
+
+    def result(self):
+        line = self.expect(r"^SLOWEST took_ns=(\d+) end_ns=(\d+)", 120, since=self.since)
+        return int(line.group(1)), int(line.group(2))
+
+
+def reconnect(daemon):
+    old = daemon.pid
+
+    def look():
+        try:
+            rpc = Rpc(daemon.socket)
+            status = rpc.call("daemon.status")
+        except (OSError, EOFError, RpcError):
+            return False
+        if status["worker_pid"] == old:
+            rpc.close()
+            return False
+        daemon.rpc, daemon.pid = rpc, status["worker_pid"]
+        return True
+    wait_until(look, "the next worker answers", 60)
+
+
+def disturb(way, daemon, restart):
+    """The instant from which guests wait, and the daemon that serves then."""
+    begin = time.monotonic_ns()
+    if way == "kill":
+        os.kill(daemon.pid, signal.SIGKILL)
+        reconnect(daemon)
+    elif way == "upgrade":
+        try:
+            daemon.rpc.call("daemon.upgrade")
+        except (OSError, EOFError):
+            pass
+        reconnect(daemon)
+    else:
+        daemon.signal(signal.SIGKILL)
+        os.kill(daemon.pid, signal.SIGKILL)
+        daemon.process.wait()
+        daemon = restart("--recover")
+    return begin, daemon
+
+
+def measure(options, folder, state):
+    size, touched = parse_size(options.size), parse_size(options.touched)
+    spread = parse_size(options.spread)
+
+    def start(*more):
+        return Daemon(folder, 2, ["--state-dir", state, "--swap-limit", str(2 * touched + (1 << 30)),
+                                  *more], "vmswapd")
+    guest = Guest("guest", [sys.executable, os.path.abspath(__file__), "--client",
+                            "--size", options.size, "--touched", options.touched, "--spread",
+                            options.spread])
+    guest.expect("READY", 300)
+    daemon = start()
+    try:
+        vm = daemon.attach(guest.pid, name="guest")
+        waits = []
+        for number in range(options.rounds):
+            vm = Vm(daemon, "guest")
+            vm.run("enable", 600)
+            vm.run("swap_out", 600)
+            pages = vm.metrics()["swap_pages"]
+            check(pages > touched // PAGE * 9 // 10, f"only {pages} pages are out")
+            guest.burst(5)
+            time.sleep(1)
+            begin, daemon = disturb(options.way, daemon, start)
+            _, end = guest.result()
+            waits.append((end - begin) / 1e6)
+            print(begin/1e6, [l for l in guest.lines[guest.since:] if "slow" in l])
+            print(f"round {number}: {pages} pages out, the first fault was served after "
+                  f"{waits[-1]:.1f} ms", flush=True)
+            time.sleep(REST_S)
+        return waits
+    finally:
+        guest.end()
+        daemon.end()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--way", choices=("kill", "upgrade", "recover"), default="kill")
+    parser.add_argument("--size", default="16G")
+    parser.add_argument("--touched", default="16G")
+    parser.add_argument("--spread", default="2M")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", default="/var/tmp")
+    parser.add_argument("--json")
+    parser.add_argument("--client", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.client:
+        client(parse_size(options.size), parse_size(options.touched), parse_size(options.spread))
+        return
+    program("vmswapd")
+    folder = tempfile.mkdtemp(prefix="vmswap-takeover-", dir=options.folder)
+    state = tempfile.mkdtemp(prefix="vmswap-takeover-", dir="/dev/shm")
+    try:
+        waits = measure(options, folder, state)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(state, ignore_errors=True)
+    result = {"way": options.way, "size": options.size, "touched": options.touched,
+              "spread": options.spread, "first_fault_ms": {
+                  "median": statistics.median(waits), "min": min(waits), "max": max(waits),
+                  "rounds": waits}}
+    print(json.dumps(result))
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump(result, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
