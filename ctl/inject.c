@@ -8,10 +8,10 @@
  * next best is tried: the injector lets it go by ending its tracer thread, before the session's
  * socket is closed.
  *
- * A call that does not return in time must not be torn: the thread would go on with our registers.
- * The caller gets -ETIMEDOUT and may end the injection; the session stays behind in the injector,
- * waits without a bound for the call to return (or the process to die), puts the registers back and
- * detaches.
+ * A call that does not return in time must not be torn, and a thread that does not even get to it
+ * (a frozen cgroup) must not be left: it would go on with our registers. The caller gets -ETIMEDOUT
+ * and may end the injection; the session stays behind in the injector, waits without a bound for
+ * the thread to stop (or the process to die), puts the registers back and detaches.
  *
  * Two injections into one process at once would be harmless (each has a thread of its own), but the
  * second waits for a second, which is also what a new worker does while the injector of the one

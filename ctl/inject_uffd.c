@@ -249,7 +249,9 @@ static int make_all(const struct maker *maker, uint32_t count, int *ret_fds, int
 	while (error && made > 0) {
 		made--;
 		close_fd(ret_fds[made]);
-		close_remote(maker->tracee, ret_remote[made]);
+		/* Of a thread that is frozen, each would be waited for. */
+		if (error != -ETIMEDOUT)
+			close_remote(maker->tracee, ret_remote[made]);
 	}
 	return error;
 }

@@ -26,11 +26,14 @@
 
 static void close_remote(struct injector_session *session, const int *remote, uint32_t count)
 {
-	for (uint32_t i = 0; i < count; i++) {
+	long result = 0;
+
+	/* Each that did not begin in time was waited for: then none of the others. */
+	for (uint32_t i = 0; result != -ETIMEDOUT && i < count; i++) {
 		const uint64_t argument[6] = {(uint64_t)remote[i]};
 
 		if (remote[i] >= 0)
-			(void)tracee_call(&session->tracee, SYS_close, argument);
+			result = tracee_call(&session->tracee, SYS_close, argument);
 	}
 }
 
@@ -74,7 +77,7 @@ static long run_zap(struct injector_session *session, struct injector_answer *an
 	const uint64_t stopped_ns = session->tracee.stopped_ns;
 	const long result = zap(session);
 
-	if (!session->tracee.is_in_call)
+	if (!tracee_is_late(&session->tracee))
 		release(session);
 	answer->stopped_us = (clock_ns() - stopped_ns) / NS_PER_US;
 	return result;
@@ -120,13 +123,13 @@ static bool answer_request(struct injector_session *session)
 	const struct tracee *tracee = &session->tracee;
 
 	answer.result = run(session, &answer, &message);
-	answer.is_late = tracee->is_in_call;
+	answer.is_late = tracee_is_late(tracee);
 	if (tracee->stopped_ns && answer.stopped_us == 0)
 		answer.stopped_us = (clock_ns() - tracee->stopped_ns) / NS_PER_US;
 	(void)injector_send(session->socket, &message);
 	for (uint32_t i = 0; i < message.fd_count; i++)
 		close_fd(fds[i]);
-	return tracee->is_stopped && !tracee->is_in_call;
+	return tracee->state == TRACEE_STANDS;
 }
 
 /* False: the worker has gone, or hangs. */

@@ -22,7 +22,19 @@
  * thread has a filter it is not touched: a filter may kill the whole process for an unknown call.
  *  5. A thread in an rseq critical section would lose the kernel's protection when its rip is moved
  * out and back: it is let go and the caller tries again.
- *  6. A thread group that is stopped (SIGSTOP) reports the same EVENT_STOP, runs our calls, and is
+ *  6. However long the thread takes to get from one stop to the next (a cgroup that is frozen, a
+ * memory limit that throttles, no CPU): it is never let go with our registers, nor given back
+ * registers that are older than it is. What it runs as is its state:
+ *
+ *         STANDS --CONT signal--> OWN            saved registers in it; they are read anew when it
+ *            |  ^------stop--------'             stops
+ *            |
+ *            '--SYSCALL--> ENTERS --entry--> CALLS --exit--> STANDS
+ *                            '--any other stop: as if nothing had been--^
+ *
+ *     A thread that is late is interrupted; what comes then is waited for by whoever has it, in the
+ * end without a bound. One that stands at the entry after all is made to skip the call.
+ *  7. A thread group that is stopped (SIGSTOP) reports the same EVENT_STOP, runs our calls, and is
  * stopped again by the kernel after DETACH.
  *
  * Waits poll waitid(2): first without sleeping, for a thread on another CPU stops within
@@ -61,6 +73,7 @@
 #define ERESTARTSYS	      512
 #define ERESTART_RESTARTBLOCK 516
 #define RESTARTS_MAX	      16u
+#define FOREVER		      UINT32_MAX
 
 /* Sleeps an eighth of what was waited so far. */
 static void pause_after(uint64_t waited_ns)
@@ -76,8 +89,8 @@ static void pause_after(uint64_t waited_ns)
 
 static int lost(struct tracee *tracee)
 {
-	tracee->is_stopped = false;
-	tracee->is_in_call = false;
+	tracee->state = TRACEE_GONE;
+	tracee->signal = 0;
 	return -ESRCH;
 }
 
@@ -104,42 +117,22 @@ static int look_for_stop(struct tracee *tracee, int flags, int *ret_status)
 	return stop.si_pid != 0;
 }
 
-/* The next stop of the thread: 0, -ESRCH, -ETIMEDOUT. */
-static int wait_stop(struct tracee *tracee, uint32_t timeout_ms, int *ret_status)
-{
-	uint64_t start_ns = clock_ns();
-	uint64_t limit_ns = timeout_ms * NS_PER_MS;
-
-	for (;;) {
-		int found = look_for_stop(tracee, WNOHANG, ret_status);
-		uint64_t waited_ns = clock_ns() - start_ns;
-
-		if (found != 0)
-			return found < 0 ? found : 0;
-		if (waited_ns >= limit_ns)
-			return -ETIMEDOUT;
-		pause_after(waited_ns);
-	}
-}
-
 static bool is_event_stop(int status)
 {
 	return status >> 16 == PTRACE_EVENT_STOP;
 }
 
+static bool is_call_stop(int status)
+{
+	return status >> 16 == 0 && WSTOPSIG(status) == SYSCALL_STOP;
+}
+
 /* What the stop holds back: a signal to deliver, or 0. */
 static int signal_of(int status)
 {
-	if (status >> 16 != 0 || WSTOPSIG(status) == SYSCALL_STOP)
+	if (status >> 16 != 0 || is_call_stop(status))
 		return 0;
 	return WSTOPSIG(status);
-}
-
-static int resume(struct tracee *tracee, enum __ptrace_request request, int signal)
-{
-	if (ptrace(request, tracee->tid, NULL, (void *)(intptr_t)signal) < 0)
-		return lost(tracee);
-	return 0;
 }
 
 static int set_registers(struct tracee *tracee, const struct user_regs_struct *registers)
@@ -161,7 +154,60 @@ static int get_registers(struct tracee *tracee, struct user_regs_struct *ret_reg
 	return 0;
 }
 
-/* Waits for the stop that PTRACE_INTERRUPT asked for; signals that come first are passed on. */
+/* Asks a thread that runs, or will, to stop. */
+static int interrupt(struct tracee *tracee)
+{
+	if (ptrace(PTRACE_INTERRUPT, tracee->tid, NULL, NULL) < 0)
+		return lost(tracee);
+	return 0;
+}
+
+/* Lets the thread run with the registers that @state says, and the signal that its stop held. */
+static int resume(struct tracee *tracee, enum __ptrace_request request, enum tracee_state state)
+{
+	const int signal = tracee->signal;
+
+	ASSERT(tracee->state == TRACEE_STANDS);
+	ASSERT(signal == 0 || state == TRACEE_OWN);
+	tracee->state = state;
+	tracee->signal = 0;
+	if (ptrace(request, tracee->tid, NULL, (void *)(intptr_t)signal) < 0)
+		return lost(tracee);
+	return 0;
+}
+
+/* The thread has stopped. */
+static int arrive(struct tracee *tracee, int status)
+{
+	const bool was_own = tracee->state == TRACEE_OWN;
+
+	ASSERT(tracee_is_late(tracee));
+	tracee->state = TRACEE_STANDS;
+	tracee->signal = signal_of(status);
+	return was_own ? get_registers(tracee, &tracee->saved) : 0;
+}
+
+/* The next stop of the thread: 0, -ESRCH, -ETIMEDOUT. */
+static int wait_stop(struct tracee *tracee, uint32_t timeout_ms, int *ret_status)
+{
+	const int flags = timeout_ms == FOREVER ? 0 : WNOHANG;
+	uint64_t start_ns = clock_ns();
+	uint64_t limit_ns = timeout_ms * NS_PER_MS;
+
+	for (;;) {
+		int found = look_for_stop(tracee, flags, ret_status);
+		uint64_t waited_ns = clock_ns() - start_ns;
+
+		if (found != 0)
+			return found < 0 ? found : arrive(tracee, *ret_status);
+		if (flags && waited_ns >= limit_ns)
+			return -ETIMEDOUT;
+		if (flags)
+			pause_after(waited_ns);
+	}
+}
+
+/* Waits for the stop that interrupt() asked for; signals that come first are passed on. */
 static int wait_event_stop(struct tracee *tracee)
 {
 	for (uint32_t i = 0; i < SIGNALS_MAX; i++) {
@@ -171,24 +217,24 @@ static int wait_event_stop(struct tracee *tracee)
 		if (error)
 			return error;
 		if (is_event_stop(status))
-			return get_registers(tracee, &tracee->saved);
-		error = resume(tracee, PTRACE_CONT, signal_of(status));
+			return 0;
+		error = resume(tracee, PTRACE_CONT, TRACEE_OWN);
 		if (error)
 			return error;
 	}
 	return -ETIMEDOUT;
 }
 
-/* The thread stands before the delivery of @signal: deliver it where it belongs and stop again. */
-static int pass_signal(struct tracee *tracee, int signal)
+/* The thread stands before the delivery of a signal: deliver it where it belongs, stop again. */
+static int pass_signal(struct tracee *tracee)
 {
 	int error = set_registers(tracee, &tracee->saved);
 
-	ASSERT(signal > 0);
+	ASSERT(tracee->signal > 0);
 	if (!error)
-		error = resume(tracee, PTRACE_INTERRUPT, 0);
+		error = interrupt(tracee);
 	if (!error)
-		error = resume(tracee, PTRACE_CONT, signal);
+		error = resume(tracee, PTRACE_CONT, TRACEE_OWN);
 	return error ? error : wait_event_stop(tracee);
 }
 
@@ -209,26 +255,61 @@ static struct user_regs_struct registers_for(
 	return registers;
 }
 
+/* At the entry of a call that shall not be made: on to its exit. */
+static int skip_call(struct tracee *tracee)
+{
+	struct user_regs_struct registers;
+	int error = get_registers(tracee, &registers);
+
+	registers.orig_rax = UINT64_MAX;
+	if (!error)
+		error = set_registers(tracee, &registers);
+	return error ? error : resume(tracee, PTRACE_SYSCALL, TRACEE_CALLS);
+}
+
+/* The next stop that the thread can be let go from: 0, -ESRCH, -ETIMEDOUT. */
+static int settle(struct tracee *tracee, uint32_t timeout_ms)
+{
+	const bool is_entering = tracee->state == TRACEE_ENTERS;
+	int status;
+	int error = wait_stop(tracee, timeout_ms, &status);
+
+	if (error || !is_entering || !is_call_stop(status))
+		return error;
+	error = skip_call(tracee);
+	return error ? error : wait_stop(tracee, timeout_ms, &status);
+}
+
+/* The thread is late: gets it out of an interruptible sleep, or a freezer. Never 0. */
+static int cut_short(struct tracee *tracee)
+{
+	int error = interrupt(tracee);
+
+	if (!error)
+		error = settle(tracee, TRACEE_INTERRUPT_MS);
+	return error ? error : -ETIMEDOUT;
+}
+
 /* Brings the thread to the entry of the call. The call has not begun when this fails. */
 static int enter_call(struct tracee *tracee, long number, const uint64_t argument[6])
 {
-	for (uint32_t signals = 0; signals < SIGNALS_MAX;) {
-		struct user_regs_struct registers = registers_for(tracee, number, argument);
+	for (uint32_t signals = 0; signals < SIGNALS_MAX; signals++) {
+		struct user_regs_struct registers;
 		int status;
-		int error = set_registers(tracee, &registers);
+		int error = tracee->signal ? pass_signal(tracee) : 0;
 
+		if (error)
+			return error;
+		registers = registers_for(tracee, number, argument);
+		error = set_registers(tracee, &registers);
 		if (!error)
-			error = resume(tracee, PTRACE_SYSCALL, 0);
+			error = resume(tracee, PTRACE_SYSCALL, TRACEE_ENTERS);
 		if (!error)
 			error = wait_stop(tracee, TRACEE_STOP_MS, &status);
 		if (error)
-			return error;
-		if (!is_event_stop(status) && WSTOPSIG(status) == SYSCALL_STOP)
+			return error == -ETIMEDOUT ? cut_short(tracee) : error;
+		if (is_call_stop(status))
 			return 0;
-		signals++;
-		error = signal_of(status) ? pass_signal(tracee, signal_of(status)) : 0;
-		if (error)
-			return error;
 	}
 	return -ETIMEDOUT;
 }
@@ -237,18 +318,11 @@ static int enter_call(struct tracee *tracee, long number, const uint64_t argumen
 static int leave_call(struct tracee *tracee)
 {
 	int status;
-	int error = resume(tracee, PTRACE_SYSCALL, 0);
+	int error = resume(tracee, PTRACE_SYSCALL, TRACEE_CALLS);
 
 	if (!error)
 		error = wait_stop(tracee, TRACEE_CALL_MS, &status);
-	if (error != -ETIMEDOUT)
-		return error;
-	/* Gets it out of an interruptible sleep. */
-	error = resume(tracee, PTRACE_INTERRUPT, 0);
-	if (!error)
-		error = wait_stop(tracee, TRACEE_INTERRUPT_MS, &status);
-	tracee->is_in_call = error == -ETIMEDOUT;
-	return error ? error : -ETIMEDOUT;
+	return error == -ETIMEDOUT ? cut_short(tracee) : error;
 }
 
 static bool wants_restart(long result)
@@ -263,9 +337,9 @@ long tracee_call(struct tracee *tracee, long number, const uint64_t argument[6])
 		struct user_regs_struct registers;
 		int error;
 
-		if (tracee->is_in_call)
+		if (tracee_is_late(tracee))
 			return -ETIMEDOUT;
-		if (!tracee->is_stopped)
+		if (tracee->state == TRACEE_GONE)
 			return -ESRCH;
 		error = enter_call(tracee, number, argument);
 		if (!error)
@@ -282,21 +356,19 @@ long tracee_call(struct tracee *tracee, long number, const uint64_t argument[6])
 
 void tracee_wait_out(struct tracee *tracee)
 {
-	int status;
-
-	while (tracee->is_in_call && look_for_stop(tracee, 0, &status) == 0)
-		continue;
-	tracee->is_in_call = false;
+	if (tracee_is_late(tracee))
+		(void)settle(tracee, FOREVER);
+	ASSERT(!tracee_is_late(tracee));
 }
 
 void tracee_release(struct tracee *tracee)
 {
-	ASSERT(!tracee->is_in_call);
-	if (!tracee->is_stopped)
+	ASSERT(!tracee_is_late(tracee));
+	if (tracee->state == TRACEE_GONE)
 		return;
 	if (set_registers(tracee, &tracee->saved) == 0)
-		(void)resume(tracee, PTRACE_DETACH, 0);
-	tracee->is_stopped = false;
+		(void)ptrace(PTRACE_DETACH, tracee->tid, NULL, (void *)(intptr_t)tracee->signal);
+	tracee->state = TRACEE_GONE;
 }
 
 /* The glibc of Debian 12 has the request but not always the name. */
@@ -371,7 +443,7 @@ static int seize(const struct tracee *tracee, struct problem *problem)
 
 static int stop_seized(struct tracee *tracee, struct problem *problem)
 {
-	int error = resume(tracee, PTRACE_INTERRUPT, 0);
+	int error = interrupt(tracee);
 
 	if (!error)
 		error = wait_event_stop(tracee);
@@ -382,14 +454,13 @@ static int stop_seized(struct tracee *tracee, struct problem *problem)
 	if (error)
 		return problem_set(
 			problem, error, "process-gone", "process %d has ended", tracee->pid);
-	tracee->is_stopped = true;
 	tracee->stopped_ns = clock_ns();
 	return 0;
 }
 
 int tracee_stop(struct tracee *ret_tracee, pid_t pid, pid_t tid, struct problem *problem)
 {
-	struct tracee tracee = {.pid = pid, .tid = tid};
+	struct tracee tracee = {.pid = pid, .tid = tid, .state = TRACEE_OWN};
 	int error;
 
 	ASSERT(pid > 0 && tid > 0);
@@ -410,14 +481,15 @@ int tracee_stop(struct tracee *ret_tracee, pid_t pid, pid_t tid, struct problem 
 
 int tracee_adopt_exec(struct tracee *ret_tracee, pid_t pid, struct problem *problem)
 {
-	struct tracee tracee = {.pid = pid, .tid = pid, .stopped_ns = clock_ns()};
+	struct tracee tracee = {
+		.pid = pid, .tid = pid, .state = TRACEE_STANDS, .stopped_ns = clock_ns()};
 	int status;
 	int error;
 
 	ASSERT(pid > 0);
 	/* At the event the thread is still inside execve(2); its exit stop is the entry of the
 	 * program. */
-	error = resume(&tracee, PTRACE_SYSCALL, 0);
+	error = resume(&tracee, PTRACE_SYSCALL, TRACEE_CALLS);
 	if (!error)
 		error = wait_stop(&tracee, TRACEE_STOP_MS, &status);
 	if (!error)
@@ -425,7 +497,6 @@ int tracee_adopt_exec(struct tracee *ret_tracee, pid_t pid, struct problem *prob
 	if (error)
 		return problem_set(problem, error, "process-gone",
 			"process %d ended while it was started", pid);
-	tracee.is_stopped = true;
 	tracee.saved.orig_rax = UINT64_MAX;
 	error = check_stopped(&tracee, problem);
 	if (error) {

@@ -19,18 +19,36 @@ struct problem;
 #define TRACEE_STOP_MS 2000u
 /* A zap of 64 MiB takes milliseconds, but may wait for the mmap lock behind I/O. */
 #define TRACEE_CALL_MS 30000u
-/* What an interruptible call gets to come back once it is interrupted. */
+/* What a thread that is late gets to stop once it is interrupted. */
 #define TRACEE_INTERRUPT_MS 500u
+
+enum tracee_state {
+	TRACEE_GONE,   /* ended, or let go */
+	TRACEE_STANDS, /* in a stop: its registers can be read and written */
+	/* It runs; when a function returns in one of these, it is late: tracee_is_late(). */
+	TRACEE_OWN,    /* with its own registers: a signal is passed on */
+	TRACEE_ENTERS, /* with ours, before our call has begun */
+	TRACEE_CALLS,  /* with ours, in the call */
+};
 
 struct tracee {
 	pid_t pid;
 	pid_t tid;
+	enum tracee_state state;
+	int signal; /* its stop holds this one back: to be delivered when it goes on as itself */
 	struct user_regs_struct saved; /* as it was stopped */
 	uint64_t instruction;	       /* where a syscall instruction is */
 	uint64_t stopped_ns;	       /* clock_ns() of the stop */
-	bool is_stopped;
-	bool is_in_call; /* a call timed out and has not come back */
 };
+
+/*
+ * It does not stop: a call that does not come back, a thread that is frozen or gets no CPU. Nothing
+ * can be run in it and nothing put back: it must be waited for.
+ */
+static inline bool tracee_is_late(const struct tracee *tracee)
+{
+	return tracee->state > TRACEE_STANDS;
+}
 
 /*
  * Stops @tid of @pid. -EPERM, -EBUSY, -ESRCH, -ETIMEDOUT (the thread stays seized until the
@@ -44,11 +62,14 @@ int tracee_stop(struct tracee *ret_tracee, pid_t pid, pid_t tid, struct problem 
  */
 int tracee_adopt_exec(struct tracee *ret_tracee, pid_t pid, struct problem *problem);
 
-/* Result or -errno of the call; -ESRCH: gone; -ETIMEDOUT: see is_in_call. */
+/*
+ * Result or -errno of the call; -ESRCH: gone; -ETIMEDOUT: it did not begin, or was cut short or,
+ * when the thread is late now, has not come back.
+ */
 long tracee_call(struct tracee *tracee, long number, const uint64_t argument[6]);
-/* Waits, without a bound, until a call that timed out is back or the thread is gone. */
+/* Waits, without a bound, until a thread that is late stands or is gone. */
 void tracee_wait_out(struct tracee *tracee);
-/* Puts the registers back and lets the thread go. Nothing if it is gone; not while is_in_call. */
+/* Puts the registers back and lets the thread go. Nothing if it is gone; not while it is late. */
 void tracee_release(struct tracee *tracee);
 
 #endif
