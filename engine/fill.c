@@ -18,6 +18,8 @@
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
 
+/* Reads under way up to which one more is submitted by itself. */
+#define READS_AT_ONCE 2u
 /* Pages read ahead that are copied in one turn, about 50 us: faults come in between. */
 #define REPLAY_COPY_PAGES (2 * FAULT_READ_PAGES)
 
@@ -28,8 +30,11 @@ static void submit_read(struct shard *shard, struct fill *fill)
 		(uint64_t)fill->first_slot * PAGE_BYTES, 0);
 	fill->phase = FILL_READING;
 	shard->fills.reading++;
-	/* At once: a disk with nothing to do is dearer than a call to the kernel for each read. */
-	if (fill->kind == FILL_FAULT)
+	/*
+	 * At once: a disk with nothing to do is dearer than a call to the kernel for each read. One
+	 * that has something to do gets the reads of all messages that came together in one call.
+	 */
+	if (fill->kind == FILL_FAULT && shard->fills.reading <= READS_AT_ONCE)
 		(void)uring_submit(shard->ring);
 }
 
@@ -429,6 +434,8 @@ static void finish(struct shard *shard, struct fill *fill)
 
 	resolve_wake_others(shard, fill->vm, fill->served, fill->first_page, fill->next);
 	if (fill->kind == FILL_FAULT) {
+		/* Who has its page faults again soon, and a look costs less than to be told. */
+		fill->served->is_readable = !fill->served->leaving;
 		stats_add(stats, STAT_faults_file, 1);
 		histogram_add(&stats->latency[LATENCY_FILE], clock_ns() - fill->read_ns);
 		if (recorder)

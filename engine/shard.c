@@ -288,10 +288,11 @@ bool shard_step(struct shard *shard)
 
 	shard_current = shard;
 	shard->step_ns = clock_ns();
-	(void)uring_submit(shard->ring);
-	is_busy = reap(shard);
-	is_busy |= read_messages(shard);
+	is_busy = read_messages(shard);
 	is_busy |= shard->parked.count > 0 && park_retry(shard);
+	/* One call for what the last turn prepared and what the messages asked for. */
+	(void)uring_submit(shard->ring);
+	is_busy |= reap(shard);
 	is_busy |= shard->fills.copying > 0 && fill_copy_step(shard);
 	is_busy |= shard->has_replays && fault_read_ahead(shard);
 	is_busy |= take_commands(shard);
