@@ -409,12 +409,13 @@ static void mark_stuck(struct shard *shard, const struct fill *fill, uint64_t pa
 static bool refill(struct shard *shard, struct fill *fill, bool with_mark, bool keeps_slot)
 {
 	const uint64_t page = fill->first_page + fill->next;
-	uint8_t *alias = vm_watch(fill->vm, page);
 	enum resolved resolved;
+	uint8_t *alias;
 
 	/* Who dies in the middle of the copy must not leave half a page that looks whole, nor one
 	 * that looks half once the guest has it. */
 	mark_stuck(shard, fill, page, PAGE_STUCK);
+	alias = vm_watch(fill->vm, page);
 	memcpy(alias, fill->buffer + fill->next * PAGE_BYTES, PAGE_BYTES);
 	(void)vm_is_cut(fill->vm, page); /* what is resolved next meets the same end of the file */
 	guest_alias_drop(alias, PAGE_BYTES);
