@@ -4,8 +4,7 @@
  * lane of the command queue and its part of the slots. shard_step() is one turn that never blocks:
  *
  *   1. read fault messages and serve them; retry parked faults
- *   2. submit what these and the last turn prepared, take completions (disk, punches, descriptors
- *      readable)
+ *   2. submit what these and the last turn prepared, take completions (disk, punches, polls)
  *   3. copy in what reads brought; read ahead along replays
  *   4. take commands while there is room for their work, and give each chunk task a bounded slice
  *

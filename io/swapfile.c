@@ -244,7 +244,7 @@ static bool waits_for_writes(int fd)
 		EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC};
 	struct statfs status;
 
-	if (fstatfs(fd, &status) < 0)
+	if (fstatfs(fd, &status) < 0) /* @control fstatfs */
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 		if ((unsigned long)status.f_type == known[i])
@@ -260,10 +260,11 @@ bool swapfile_is_quiet(const struct swapfile *swapfile)
 	unsigned int writes = 0;
 	struct stat status;
 
-	if (fstat(swapfile->fd, &status) < 0)
+	if (fstat(swapfile->fd, &status) < 0) /* @control fstat */
 		return true;
 	(void)snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/inflight", major(status.st_dev),
 		minor(status.st_dev));
+	/* @control openat newfstatat read close */
 	file = fopen(path, "re");
 	return !file || fscanf(file, "%*u %u", &writes) != 1 || writes == 0;
 }

@@ -47,7 +47,7 @@ static bool is_alive(int pidfd)
 {
 	struct pollfd entry = {.fd = pidfd, .events = POLLIN};
 
-	return poll(&entry, 1, 0) == 0;
+	return poll(&entry, 1, 0) == 0; /* @unfiltered poll */
 }
 
 /* Descriptors that it opens stay open until we end: of forked children, too. */
@@ -269,7 +269,7 @@ int rescue_run(const struct config *config, int supervisor_fd, bool is_forced)
 		return EXIT_SUCCESS;
 	}
 	/* Nobody answers there any more, and nobody shall wait. */
-	(void)unlink(config->socket_path);
+	(void)unlink(config->socket_path); /* @unfiltered unlink */
 	report_end(rescue.report, "done", NULL);
 	keeper_bye(rescue.keeper);
 	log_info("rescue: all VMs are let go, the daemon ends");

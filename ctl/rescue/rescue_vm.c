@@ -125,7 +125,7 @@ static void take_messages(int uffd)
 	struct uffd_message messages[UFFD_BATCH_MAX];
 
 	if (uffd_read(uffd, messages, UFFD_BATCH_MAX) <= 0)
-		(void)nanosleep(&pause, NULL);
+		(void)nanosleep(&pause, NULL); /* @unfiltered clock_nanosleep */
 }
 
 /* -EEXIST when it has to be written into the file: the page is there, or nobody maps it. */
@@ -164,6 +164,7 @@ static int write_in(struct rescue_vm *vm, uint64_t page, const uint8_t *content)
 	/* The monitor has cut it off: nobody can touch it, and it must not grow again. */
 	if (offset + PAGE_BYTES > (uint64_t)found.st_size)
 		return 0;
+	/* @unfiltered pwrite64 */
 	written = pwrite(memfd, content, PAGE_BYTES, (off_t)offset);
 	if (written < 0)
 		return -errno;
