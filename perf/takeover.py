@@ -5,15 +5,17 @@ supervisor and is recovered: from the kill (or the call) to the end of the first
 wait for the next worker.
 
 usage: PYTHONPATH=tests/support VMSWAP_BUILD=build/release perf/takeover.py
-           [--way kill|upgrade|recover] [--size 16G] [--touched 16G] [--spread BYTES] [--rounds N]
-           [--folder DIR] [--json FILE]
+           [--way kill|upgrade|recover] [--size 16G] [--touched 15G] [--spread BYTES]
+           [--probe hole|disk] [--rounds N] [--folder DIR] [--json FILE]
 
 The guest is a process that maps --size bytes of a memfd and has written --touched of them, in runs
-of --spread bytes at equal distances; all of that is swapped out. It then touches one page after the
-other that is out, from a random place on, as fast as it gets them; so the longest touch that ends
-after the kill is the first one that the next worker served.
+of --spread bytes at equal distances; all of that is swapped out. Then it touches one page after the
+other that the daemon has to serve, as fast as it gets them: pages that were never written, or, with
+--probe disk, some that are out, and the disk's own pauses are in the figure then. The longest touch
+that ends after the kill is the first one that the next worker served.
 """
 import argparse
+import itertools
 import json
 import mmap
 import os
@@ -26,9 +28,8 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "support"))
-from vmswap_e2e import Console, Daemon, Vm, check, program, wait_until  # noqa: E402
-from vmswap_rpc import Rpc, RpcError  # noqa: E402
+from vmswap_e2e import Console, Daemon, Vm, check, program, wait_until
+from vmswap_rpc import Rpc, RpcError
 
 PAGE = 4096
 TOUCHES_MAX = 200_000
@@ -46,7 +47,18 @@ def runs_of(size, touched, spread):
     return [size // count * i // PAGE * PAGE for i in range(count)]
 
 
-def client(size, touched, spread):
+def places(size, runs, spread, probe):
+    """Offsets of the pages that are touched, from a random one on."""
+    if probe == "disk":
+        pages = [run + offset for run in runs for offset in range(0, spread, PAGE)]
+    else:
+        pages = [offset for run, end in zip(runs, runs[1:] + [size])
+                 for offset in range(run + spread, min(end, run + 2 * spread), PAGE)]
+    first = random.Random(1).randrange(len(pages))
+    return pages[first:] + pages[:first]
+
+
+def client(size, touched, spread, probe):
     """The guest: READY, then for every line of input one burst of touches."""
     fd = os.memfd_create("guest")
     os.ftruncate(fd, size)
@@ -59,21 +71,19 @@ def client(size, touched, spread):
         if run % (1 << 30) == 0:
             print(f"written up to {run}", flush=True)  # a silent guest is taken for a stuck one
     print("READY", flush=True)
-    pages = [run + offset for run in runs for offset in range(0, spread, PAGE)]
-    place = random.Random(1).randrange(len(pages))
+    wanted = block[0] if probe == "disk" else 0
+    pages = itertools.cycle(places(size, runs, spread, probe))
     for line in sys.stdin:
         ends = time.monotonic_ns() + int(float(line) * 1e9)
         slowest = (0, 0)
         touches = 0
         begin = time.monotonic_ns()
         while begin < ends and touches < TOUCHES_MAX:
-            if memory[pages[place]] != block[0]:
+            if memory[next(pages)] != wanted:
                 sys.exit("BAD: a page is not what was written")
             end = time.monotonic_ns()
-            if end - begin > 5_000_000: print(f"slow {(end-begin)/1e6:.1f} ends {end/1e6:.1f}", flush=True)
             slowest = max(slowest, (end - begin, end))
             begin = end
-            place = (place + 1) % len(pages)
             touches += 1
         print(f"SLOWEST took_ns={slowest[0]} end_ns={slowest[1]} touches={touches}", flush=True)
 
@@ -131,11 +141,11 @@ def measure(options, folder, state):
     spread = parse_size(options.spread)
 
     def start(*more):
-        return Daemon(folder, 2, ["--state-dir", state, "--swap-limit", str(2 * touched + (1 << 30)),
-                                  *more], "vmswapd")
+        return Daemon(folder, 2, ["--state-dir", state, "--swap-limit",
+                                  str(2 * touched + (1 << 30)), *more], "vmswapd")
     guest = Guest("guest", [sys.executable, os.path.abspath(__file__), "--client",
                             "--size", options.size, "--touched", options.touched, "--spread",
-                            options.spread])
+                            options.spread, "--probe", options.probe])
     guest.expect("READY", 300)
     daemon = start()
     try:
@@ -152,7 +162,6 @@ def measure(options, folder, state):
             begin, daemon = disturb(options.way, daemon, start)
             _, end = guest.result()
             waits.append((end - begin) / 1e6)
-            print(begin/1e6, [l for l in guest.lines[guest.since:] if "slow" in l])
             print(f"round {number}: {pages} pages out, the first fault was served after "
                   f"{waits[-1]:.1f} ms", flush=True)
             time.sleep(REST_S)
@@ -167,7 +176,8 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--way", choices=("kill", "upgrade", "recover"), default="kill")
     parser.add_argument("--size", default="16G")
-    parser.add_argument("--touched", default="16G")
+    parser.add_argument("--touched", default="15G")
+    parser.add_argument("--probe", choices=("hole", "disk"), default="hole")
     parser.add_argument("--spread", default="2M")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", default="/var/tmp")
@@ -175,7 +185,8 @@ def main():
     parser.add_argument("--client", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.client:
-        client(parse_size(options.size), parse_size(options.touched), parse_size(options.spread))
+        client(parse_size(options.size), parse_size(options.touched), parse_size(options.spread),
+               options.probe)
         return
     program("vmswapd")
     folder = tempfile.mkdtemp(prefix="vmswap-takeover-", dir=options.folder)
@@ -186,7 +197,7 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(state, ignore_errors=True)
     result = {"way": options.way, "size": options.size, "touched": options.touched,
-              "spread": options.spread, "first_fault_ms": {
+              "spread": options.spread, "probe": options.probe, "first_fault_ms": {
                   "median": statistics.median(waits), "min": min(waits), "max": max(waits),
                   "rounds": waits}}
     print(json.dumps(result))
