@@ -214,12 +214,12 @@ static bool process_makes_sense(const struct ledger_process *process)
 }
 
 /* A worker may have died of what it wrote here: nothing that is out of bounds is taken over. */
-static bool makes_sense(const struct ledger_vm *vm)
+bool ledger_makes_sense(const struct ledger_vm *vm)
 {
-	bool does = is_bool(&vm->is_attached) && is_bool(&vm->trust_discard) &&
-		    is_bool(&vm->verify_clean) && is_bool(&vm->options.allow_locked) &&
-		    is_text(vm->name, sizeof(vm->name)) && vm->areas.count <= REGIONS_MAX &&
-		    (uint32_t)vm->zap < ZAP_WAY_COUNT;
+	bool does = vm->magic == LEDGER_MAGIC && is_bool(&vm->is_attached) &&
+		    is_bool(&vm->trust_discard) && is_bool(&vm->verify_clean) &&
+		    is_bool(&vm->options.allow_locked) && is_text(vm->name, sizeof(vm->name)) &&
+		    vm->areas.count <= REGIONS_MAX && (uint32_t)vm->zap < ZAP_WAY_COUNT;
 
 	for (uint32_t place = 0; does && place < PROCESSES_MAX; place++)
 		does = process_makes_sense(&vm->process[place]);
@@ -247,7 +247,7 @@ int ledger_find_vm(struct keeper *keeper, uint32_t number, struct ledger_found *
 		shared_close(&found.entry.memory);
 		return -ESTALE;
 	}
-	if (!makes_sense(ledger_vm(&found.entry))) {
+	if (!ledger_makes_sense(ledger_vm(&found.entry))) {
 		shared_close(&found.entry.memory);
 		return -EBADMSG;
 	}

@@ -106,6 +106,9 @@ int ledger_keep_process(struct ledger_entry *entry, const struct ledger_process 
 /* It has left. */
 void ledger_drop_process(struct ledger_entry *entry, uint32_t place);
 
+/* False: whoever wrote it was dying of it, or is no vmswapd. */
+bool ledger_makes_sense(const struct ledger_vm *vm);
+
 /* What a predecessor kept. */
 struct ledger_found {
 	struct ledger_entry entry;

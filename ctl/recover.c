@@ -196,6 +196,8 @@ static int open_vm(const struct recovery *recovery, uint32_t number, struct foun
 			 ? vm.ledger_fd
 			 : shared_adopt(vm.ledger_fd, sizeof(struct ledger_vm), &vm.memory);
 
+	if (rc == 0 && !ledger_makes_sense(ledger_of(&vm)))
+		rc = -EBADMSG;
 	for (uint32_t i = 0; i < PROCESSES_MAX; i++) {
 		const struct ledger_process *process = rc == 0 ? &ledger_of(&vm)->process[i] : NULL;
 
@@ -310,10 +312,6 @@ static int put_tables(struct recovery *recovery, const struct found_vm *vm)
 	char name[KEEPER_NAME_BYTES];
 	int rc = state_files_find_vm(&recovery->files, vm->number, fds + 1);
 
-	if (rc == 0 && areas->count > REGIONS_MAX) {
-		close_all(fds + 1, VM_PARTS);
-		rc = -EBADMSG;
-	}
 	if (rc == 0) {
 		fds[0] = errno_of(fcntl(vm->ledger_fd, F_DUPFD_CLOEXEC, 3));
 		for (uint32_t i = 0; i < areas->count; i++)

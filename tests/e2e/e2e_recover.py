@@ -274,7 +274,7 @@ def test_a_start_without_recover_changes_nothing(rig):
     nothing_left(rig, folder)
 
 
-def test_state_of_another_layout_is_refused(rig):
+def test_state_that_is_not_ours_is_refused(rig):
     folder = state_dir(rig)
     daemon = start(rig, folder)
     guest = rig.guest("--size", "64M")
@@ -291,6 +291,14 @@ def test_state_of_another_layout_is_refused(rig):
     fails(rig, folder, r"does not hold the state of a vmswapd", "--recover")
     with open(header, "r+b") as file:
         file.write(good)
+    ledger = os.path.join(folder, "vm-0.ledger")
+    with open(ledger, "r+b") as file:
+        magic = file.read(8)
+        file.seek(0)
+        file.write(bytes(8))
+    fails(rig, folder, r"the ledger of VM 0 cannot be read", "--recover")
+    with open(ledger, "r+b") as file:
+        file.write(magic)
     daemon, vm = recovered(rig, folder, "guest")
     guest.verify()
     vm.detach()
