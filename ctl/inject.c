@@ -26,6 +26,7 @@
 #include "ctl/injector.h"
 #include "ctl/injector_wire.h"
 #include "ctl/problem.h"
+#include "ctl/target.h"
 #include "ctl/tracee.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
@@ -146,8 +147,11 @@ static int open_any(
 
 	ASSERT(first->pid > 0);
 	ASSERT(first->pid != getpid());
+	ASSERT(first->pidfd >= 0);
 	for (uint32_t i = 0; i < CHOICES_MAX; i++) {
 		result = open_best(first, ret_answer, problem);
+		if (result == -ESTALE)
+			return -ESRCH;
 		if (result != -EAGAIN && result != -EALREADY)
 			return result;
 		/* @control clock_nanosleep */
@@ -202,9 +206,11 @@ static long ask_plain(struct injection *injection, const struct injector_request
 	return ask(injection, request, &answer, &message);
 }
 
-int inject_begin(pid_t pid, struct injection **ret_injection, struct problem *problem)
+int inject_begin(
+	const struct target *target, struct injection **ret_injection, struct problem *problem)
 {
-	struct injector_request first = {.operation = INJECTOR_BEGIN, .pid = pid};
+	struct injector_request first = {
+		.operation = INJECTOR_BEGIN, .pid = target->pid, .pidfd = target->pidfd};
 	struct injection *injection = calloc(1, sizeof(*injection));
 	struct injector_answer answer = {0};
 	int socket;
@@ -216,7 +222,7 @@ int inject_begin(pid_t pid, struct injection **ret_injection, struct problem *pr
 		free(injection);
 		return socket;
 	}
-	injection->pid = pid;
+	injection->pid = target->pid;
 	injection->socket = socket;
 	injection->stopped_us = answer.stopped_us;
 	*ret_injection = injection;
@@ -302,11 +308,12 @@ void inject_close(struct injection *injection, const int *remote, uint32_t count
 	(void)ask_plain(injection, &request);
 }
 
-int inject_zap(pid_t pid, uint64_t address, uint64_t size_bytes, struct inject_zapped *ret_zapped,
-	struct problem *problem)
+int inject_zap(const struct target *target, uint64_t address, uint64_t size_bytes,
+	struct inject_zapped *ret_zapped, struct problem *problem)
 {
 	struct injector_request first = {.operation = INJECTOR_ZAP,
-		.pid = pid,
+		.pid = target->pid,
+		.pidfd = target->pidfd,
 		.address = address,
 		.size_bytes = size_bytes};
 	struct injector_answer answer = {0};

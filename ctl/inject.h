@@ -14,18 +14,20 @@
 #define VMSWAP_CTL_INJECT_H
 
 #include <stdint.h>
-#include <sys/types.h>
 
-struct problem;
 struct injection;
+struct problem;
+struct target;
 
 /*
- * Stops a suited thread of @pid. -EPERM: ptrace forbidden, or seccomp that cannot be suspended;
+ * Stops a suited thread of the process that @target's pidfd is of; nothing is run in another one
+ * that has its number by now. -EPERM: ptrace forbidden, or seccomp that cannot be suspended;
  * -ESRCH: gone; -ETIMEDOUT: no thread stopped in time; -EBUSY: traced by somebody else, or for more
  * than a second by another injection, maybe of a worker that was killed; -EOWNERDEAD: the injector
  * has died. @problem says it in words.
  */
-int inject_begin(pid_t pid, struct injection **ret_injection, struct problem *problem);
+int inject_begin(
+	const struct target *target, struct injection **ret_injection, struct problem *problem);
 /*
  * Runs one call there: its result, or -errno of the call. -ESRCH: the process died; -ETIMEDOUT: it
  * did not return in time; unless an interruption got it out, nothing else can be run; -EOWNERDEAD.
@@ -58,7 +60,7 @@ struct inject_zapped {
  * are one request: how long the target stands depends on nothing but itself. 0 when it was tried,
  * else as inject_begin().
  */
-int inject_zap(pid_t pid, uint64_t address, uint64_t size_bytes, struct inject_zapped *ret_zapped,
-	struct problem *problem);
+int inject_zap(const struct target *target, uint64_t address, uint64_t size_bytes,
+	struct inject_zapped *ret_zapped, struct problem *problem);
 
 #endif

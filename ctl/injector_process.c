@@ -78,32 +78,39 @@ static int start_tracer(struct slot *slot)
 	return -error;
 }
 
-static void refuse(int socket, int error)
+static void close_all(const int *fds, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		(void)close(fds[i]);
+}
+
+static void refuse(const int fds[INJECTOR_FIRST_FDS], int error)
 {
 	struct injector_answer answer = {.result = error};
 	const struct injector_message message = {.bytes = &answer, .size_bytes = sizeof(answer)};
 
 	(void)problem_set(
 		&answer.problem, error, "no-thread", "no tracer thread: %s", strerror(-error));
-	(void)injector_send(socket, &message);
-	(void)close(socket);
+	(void)injector_send(fds[0], &message);
+	close_all(fds, INJECTOR_FIRST_FDS);
 }
 
-static void begin(const struct injector_request *first, int socket)
+static void begin(const struct injector_request *first, const int fds[INJECTOR_FIRST_FDS])
 {
 	struct slot *slot = find_free();
 	int error;
 
 	if (!slot) {
-		refuse(socket, -ENOSPC);
+		refuse(fds, -ENOSPC);
 		return;
 	}
-	slot->session = (struct injector_session){.socket = socket, .request = *first};
+	slot->session =
+		(struct injector_session){.socket = fds[0], .pidfd = fds[1], .request = *first};
 	atomic_store_explicit(&slot->state, SLOT_RUNS, memory_order_relaxed);
 	error = start_tracer(slot);
 	if (error) {
 		atomic_store_explicit(&slot->state, SLOT_FREE, memory_order_relaxed);
-		refuse(socket, error);
+		refuse(fds, error);
 	}
 }
 
@@ -122,6 +129,7 @@ static uint32_t reap(void)
 		if (state != SLOT_ENDED)
 			continue;
 		(void)pthread_join(slot->thread, NULL);
+		(void)close(slot->session.pidfd);
 		(void)close(slot->session.socket);
 		atomic_store_explicit(&slot->state, SLOT_FREE, memory_order_relaxed);
 	}
@@ -132,16 +140,20 @@ static uint32_t reap(void)
 static bool take_first(int socket)
 {
 	struct injector_request first;
-	int session = -1;
-	struct injector_message message = {
-		.bytes = &first, .size_bytes = sizeof(first), .fds = &session, .fd_count = 1};
+	int fds[INJECTOR_FIRST_FDS];
+	struct injector_message message = {.bytes = &first,
+		.size_bytes = sizeof(first),
+		.fds = fds,
+		.fd_count = INJECTOR_FIRST_FDS};
 	const int error = injector_receive(socket, &message, 0);
 
 	if (error)
 		return error != -EPIPE;
-	/* Without a free descriptor the socket is lost, and the worker sees it closed. */
-	if (message.fd_count == 1)
-		begin(&first, session);
+	/* Without a free descriptor one is lost, and the worker sees the socket closed. */
+	if (message.fd_count == INJECTOR_FIRST_FDS)
+		begin(&first, fds);
+	else
+		close_all(fds, message.fd_count);
 	return true;
 }
 

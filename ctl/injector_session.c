@@ -17,6 +17,8 @@
 #include <sys/syscall.h>
 
 #include "ctl/inject_uffd.h"
+#include "ctl/procfs.h"
+#include "ctl/target.h"
 #include "queue/base/assert.h"
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
@@ -83,12 +85,38 @@ static long run_zap(struct injector_session *session, struct injector_answer *an
 	return result;
 }
 
+/*
+ * Both numbers were looked up before the stop and may have been given to others since. No more: the
+ * stopped thread keeps its own and that of its process until it is dead, and then nothing runs in
+ * it. So one look lasts for the session: the thread belongs to a process numbered pid, and the one
+ * that is meant lives, so that its number, the same, is nobody else's.
+ */
+static long check_meant(const struct injector_session *session, struct problem *problem)
+{
+	const struct injector_request *request = &session->request;
+	const struct target meant = {.pid = request->pid, .pidfd = session->pidfd};
+	struct procfs_stat ignored;
+	const int error = procfs_stat(request->pid, request->tid, &ignored);
+
+	if (!target_is_alive(&meant))
+		return problem_set(
+			problem, -ESTALE, "process-gone", "process %d has ended", request->pid);
+	if (error)
+		return problem_set(problem, error, "thread-gone",
+			"thread %d of process %d has ended", request->tid, request->pid);
+	return 0;
+}
+
 static long stop(struct injector_session *session, struct injector_answer *answer)
 {
 	const struct injector_request *request = &session->request;
-	const long result =
-		tracee_stop(&session->tracee, request->pid, request->tid, &answer->problem);
+	long result = tracee_stop(&session->tracee, request->pid, request->tid, &answer->problem);
 
+	if (result == 0) {
+		result = check_meant(session, &answer->problem);
+		if (result)
+			tracee_release(&session->tracee);
+	}
 	answer->is_stopped = result == 0;
 	return result;
 }

@@ -14,7 +14,8 @@
 
 struct injector_session {
 	/* set by the main thread before it starts */
-	int socket; /* closed by the main thread */
+	int socket; /* closed by the main thread, as is the next */
+	int pidfd;  /* of the process that is meant */
 	/* its thread only */
 	struct injector_request request;
 	struct tracee tracee;

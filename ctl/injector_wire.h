@@ -27,6 +27,7 @@ struct injector_request {
 	uint32_t count; /* UFFDS, CLOSE */
 	pid_t pid;	/* BEGIN, ZAP */
 	pid_t tid;
+	int pidfd; /* the worker's number; the injector gets one of its own beside the request */
 	int64_t number; /* CALL */
 	uint64_t argument[6];
 	int remote[SHARDS_MAX]; /* CLOSE */
@@ -43,6 +44,9 @@ struct injector_answer {
 	int remote[SHARDS_MAX]; /* UFFDS */
 	struct problem problem;
 };
+
+/* Beside the first request: the injector's end of the session, and a pidfd of the target. */
+#define INJECTOR_FIRST_FDS 2u
 
 /* One message and the descriptors beside it. */
 struct injector_message {

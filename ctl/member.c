@@ -149,7 +149,7 @@ static int find_addresses(
 static int make_uffds(struct member *member, uint32_t count, int *ret_fds, struct problem *problem)
 {
 	struct injection *injection = NULL;
-	int rc = inject_begin(member->target.pid, &injection, problem);
+	int rc = inject_begin(&member->target, &injection, problem);
 
 	if (rc < 0)
 		return rc;
@@ -348,7 +348,7 @@ static void close_remote(struct member *member)
 {
 	struct injection *injection = NULL;
 	struct problem problem;
-	int rc = inject_begin(member->target.pid, &injection, &problem);
+	int rc = inject_begin(&member->target, &injection, &problem);
 
 	if (rc < 0) {
 		log_warning("process %d (%s) keeps %u userfaultfds open: %s",

@@ -164,11 +164,15 @@ static int take_lock(struct recovery *recovery)
 static int open_process(const struct ledger_process *process, struct target *ret_target)
 {
 	struct target target = {.pid = process->pid, .start_time = process->start_time};
+	struct procfs_stat stat;
+	int rc;
 
 	target.pidfd = (int)errno_of(syscall(SYS_pidfd_open, target.pid, 0));
 	if (target.pidfd < 0)
 		return target.pidfd;
-	if (!target_is_alive(&target)) {
+	/* Who lives after the look has held its number since before. */
+	rc = procfs_stat(target.pid, 0, &stat);
+	if (rc < 0 || stat.start_time != target.start_time || !target_is_alive(&target)) {
 		close_fd(target.pidfd);
 		return -ESRCH;
 	}

@@ -27,7 +27,7 @@ static int zap_range(
 					 (int)member->target.pid, member->target.comm,
 					 strerror(-rc));
 	}
-	rc = inject_zap(member->target.pid, address, size_bytes, &zapped, problem);
+	rc = inject_zap(&member->target, address, size_bytes, &zapped, problem);
 	if (rc < 0)
 		return rc;
 	rc = zapped.result;

@@ -14,6 +14,7 @@
 #include "ctl/injector.h"
 #include "ctl/problem.h"
 #include "ctl/procfs.h"
+#include "ctl/target.h"
 #include "queue/base/bits.h"
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
@@ -42,16 +43,23 @@ static void look_again(uint64_t start_ns, const char *what)
 	(void)nanosleep(&pause, NULL);
 }
 
-struct attach_target attach_start(attach_body *body)
+struct attach_target attach_prepare(void)
 {
-	struct attach_target target;
-	pid_t parent = getpid();
+	struct attach_target target = {.pid = -1};
 
 	target.shared = mmap(NULL, sizeof(*target.shared), PROT_READ | PROT_WRITE,
 		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	CHECK(target.shared != MAP_FAILED);
 	CHECK(pipe(target.shared->descriptors) == 0);
 	(void)fflush(NULL);
+	return target;
+}
+
+struct attach_target attach_start(attach_body *body)
+{
+	struct attach_target target = attach_prepare();
+	pid_t parent = getpid();
+
 	target.pid = fork();
 	CHECK(target.pid >= 0);
 	if (target.pid == 0) {
@@ -172,15 +180,41 @@ void attach_start_injector(void)
 	CHECK(injector_is_alive());
 }
 
+static struct target name_now(pid_t pid)
+{
+	const struct target target = {.pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0)};
+
+	CHECK(target.pidfd >= 0);
+	return target;
+}
+
+int attach_try(pid_t pid, struct injection **ret_injection, struct problem *problem)
+{
+	struct target target = name_now(pid);
+	const int error = inject_begin(&target, ret_injection, problem);
+
+	target_close(&target);
+	return error;
+}
+
+int attach_zap(pid_t pid, uint64_t address, uint64_t size_bytes, struct inject_zapped *ret_zapped)
+{
+	struct target target = name_now(pid);
+	const int error = inject_zap(&target, address, size_bytes, ret_zapped, NULL);
+
+	target_close(&target);
+	return error;
+}
+
 struct injection *attach_begin(pid_t pid)
 {
 	struct problem problem = {0};
 	struct injection *injection = NULL;
-	int error = inject_begin(pid, &injection, &problem);
+	int error = attach_try(pid, &injection, &problem);
 
 	if (error)
 		(void)fprintf(
-			stderr, "inject_begin: %d %s: %s\n", error, problem.reason, problem.text);
+			stderr, "attach_try: %d %s: %s\n", error, problem.reason, problem.text);
 	CHECK(error == 0);
 	return injection;
 }

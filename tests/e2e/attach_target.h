@@ -49,6 +49,8 @@ struct attach_target {
 
 typedef void attach_body(struct attach_shared *shared);
 
+/* What the test and a target share; nothing is forked yet. */
+struct attach_target attach_prepare(void);
 /* Forks a process that runs @body and ends; it dies with the test. */
 struct attach_target attach_start(attach_body *body);
 /* SIGKILL and reap. */
@@ -70,8 +72,13 @@ uint64_t attach_blocked(pid_t pid);
 /* Once in each process that injects, with the rights that it has then. */
 void attach_start_injector(void);
 
+struct inject_zapped;
 struct injection;
+struct problem;
 
+/* inject_begin() and inject_zap() of the process that has the number now. */
+int attach_try(pid_t pid, struct injection **ret_injection, struct problem *problem);
+int attach_zap(pid_t pid, uint64_t address, uint64_t size_bytes, struct inject_zapped *ret_zapped);
 /* An injection into the target, begun. */
 struct injection *attach_begin(pid_t pid);
 /* Injects getppid(2): the target's parent is the test, a result that cannot be right by chance. */

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -18,6 +19,18 @@ from vmswap_rpc import RpcError
 
 SEED = int(os.environ.get("VMSWAP_SEED", "1"))
 TMPFS = "/dev/shm"
+
+# Forks a process with the number it is told, by clone3(2) with set_tid.
+STRANGER = """
+import ctypes, os, struct, sys
+number = ctypes.c_int(int(sys.argv[1]))
+fields = [0] * 11
+fields[4], fields[8], fields[9] = 17, ctypes.addressof(number), 1  # SIGCHLD, set_tid
+arguments = struct.pack("11Q", *fields)
+pid = ctypes.PyDLL(None, use_errno=True).syscall(435, arguments, len(arguments))
+print("RUNS" if pid > 0 else f"FAILED {os.strerror(ctypes.get_errno())}" if pid else "", flush=True)
+os.waitpid(pid, 0) if pid > 0 else sys.stdin.read() if pid == 0 else None
+"""
 
 
 def state_dir(rig):
@@ -271,6 +284,25 @@ def test_a_start_without_recover_changes_nothing(rig):
     daemon = start(rig, folder)
     guest.finish()
     daemon.stop()
+    nothing_left(rig, folder)
+
+
+def test_another_process_with_the_number_of_a_dead_one_is_not_taken_for_it(rig):
+    folder = state_dir(rig)
+    daemon = start(rig, folder)
+    guest = rig.guest("--size", "64M")
+    swapped_out(daemon.attach(guest.pid, name="guest"))
+    daemon.kill()
+    guest.signal(signal.SIGKILL)
+    guest.wait()
+    stranger = rig.keep(vmswap_e2e.Console(
+        "stranger", [sys.executable, "-c", STRANGER, str(guest.pid)]))
+    if stranger.expect("RUNS|FAILED.*")[0] != "RUNS":
+        raise Skip(f"no process with a number that is chosen: {stranger.lines}")
+
+    start(rig, folder).stop()  # not asked for --recover: nobody is left
+
+    check(os.path.exists(f"/proc/{guest.pid}"), "the stranger was there")
     nothing_left(rig, folder)
 
 

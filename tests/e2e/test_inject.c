@@ -24,6 +24,7 @@
 
 #include "attach_target.h"
 #include "ctl/problem.h"
+#include "ctl/target.h"
 #include "queue/base/bits.h"
 #include "queue/base/clock.h"
 
@@ -322,6 +323,8 @@ static void a_target_killed_in_the_middle_is_gone(void)
 {
 	struct attach_target target = attach_start(attach_wait_body);
 	attach_await_syscall(target.pid, SYS_read);
+	struct target named = {
+		.pid = target.pid, .pidfd = (int)syscall(SYS_pidfd_open, target.pid, 0)};
 	struct injection *injection = attach_begin(target.pid);
 	CHECK(inject_call(injection, SYS_getppid, none) == getpid());
 
@@ -332,8 +335,9 @@ static void a_target_killed_in_the_middle_is_gone(void)
 	CHECK(result == -ESRCH);
 	struct problem problem = {0};
 	CHECK(WIFSIGNALED(attach_wait(&target)));
-	CHECK(inject_begin(999999999, &injection, &problem) == -ESRCH);
+	CHECK(inject_begin(&named, &injection, &problem) == -ESRCH);
 	CHECK(strcmp(problem.reason, "process-gone") == 0);
+	target_close(&named);
 }
 
 static void two_injections_at_once_are_refused(void)
@@ -344,7 +348,7 @@ static void two_injections_at_once_are_refused(void)
 	struct injection *second = NULL;
 
 	struct injection *first = attach_begin(target.pid);
-	int error = inject_begin(target.pid, &second, &problem);
+	int error = attach_try(target.pid, &second, &problem);
 	CHECK(inject_call(first, SYS_getppid, none) == getpid());
 	(void)inject_end(first);
 
@@ -381,7 +385,7 @@ static void check_zap(attach_body *body)
 	uint64_t before = attach_present(target.pid, shared->address, GUEST_BYTES);
 
 	struct inject_zapped zapped;
-	int error = inject_zap(target.pid, shared->address, GUEST_BYTES, &zapped, NULL);
+	int error = attach_zap(target.pid, shared->address, GUEST_BYTES, &zapped);
 
 	CHECK(error == 0);
 	CHECK(zapped.result == 0);
@@ -413,7 +417,7 @@ static void an_error_of_a_call_is_its_result(void)
 	long result = inject_call(injection, SYS_close, bad_descriptor);
 	(void)inject_end(injection);
 	struct inject_zapped zapped;
-	int error = inject_zap(target.pid, PAGE_BYTES, PAGE_BYTES, &zapped, NULL);
+	int error = attach_zap(target.pid, PAGE_BYTES, PAGE_BYTES, &zapped);
 
 	CHECK(result == -EBADF);
 	CHECK(error == 0);

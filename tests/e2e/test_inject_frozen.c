@@ -142,7 +142,7 @@ static void a_target_that_cannot_move_is_put_back_when_it_can(void)
 	long result = inject_call(injection, SYS_getppid, none);
 	long next = inject_call(injection, SYS_getppid, none);
 	(void)inject_end(injection);
-	int refused = inject_begin(target.pid, &second, NULL);
+	int refused = attach_try(target.pid, &second, NULL);
 	bool was_traced = is_traced(target.pid);
 	freezer_thaw(&freezer);
 	await_untraced(target.pid);
@@ -305,7 +305,7 @@ static uint64_t inject_some_calls(struct tormentor *self)
 	struct injection *injection;
 	uint64_t done = 0;
 
-	if (inject_begin(self->pid, &injection, NULL) < 0)
+	if (attach_try(self->pid, &injection, NULL) < 0)
 		return 0;
 	for (uint64_t i = checked_random(&self->random) % 4 + 1; i > 0; i--) {
 		const long result = inject_call(injection, SYS_getppid, none);

@@ -196,7 +196,7 @@ static void inject_a_zap(const struct attach_target *target)
 {
 	struct inject_zapped zapped;
 
-	expect(inject_zap(target->pid, target->shared->address, GUEST_BYTES, &zapped, NULL) == 0);
+	expect(attach_zap(target->pid, target->shared->address, GUEST_BYTES, &zapped) == 0);
 	expect(zapped.result == 0);
 }
 
@@ -455,7 +455,7 @@ static void a_new_injection_is_refused_when_that_of_a_dead_worker_lasts(void)
 
 	attach_await_syscall(target.pid, SYS_read);
 	(void)start_caller(target.pid, 2500);
-	const int error = inject_begin(target.pid, &injection, &problem);
+	const int error = attach_try(target.pid, &injection, &problem);
 	(void)printf("    %s\n", problem.text);
 	await_injector();
 
@@ -524,7 +524,7 @@ static void lonely_body(struct attach_shared *attach)
 	CHECK(kill(injector_pid(), SIGKILL) == 0);
 	while (injector_is_alive())
 		look_again(start_ns);
-	CHECK(inject_begin((pid_t)attach->value, &injection, &problem) == -EOWNERDEAD);
+	CHECK(attach_try((pid_t)attach->value, &injection, &problem) == -EOWNERDEAD);
 	(void)printf("    %s\n", problem.text);
 	CHECK(strcmp(problem.reason, "injector-died") == 0);
 	injector_stop();

@@ -132,7 +132,7 @@ static void a_call_that_hangs_is_waited_for_and_the_target_put_back_then(void)
 	long result = inject_call(injection, SYS_clock_gettime, time_into_guest);
 	long next = inject_call(injection, SYS_getppid, none);
 	(void)inject_end(injection);
-	int refused = inject_begin(target.pid, &second, &problem);
+	int refused = attach_try(target.pid, &second, &problem);
 	bool was_traced = is_traced(target.pid);
 	let_go(fd, target.shared->address);
 	await_untraced(target.pid);
@@ -214,7 +214,7 @@ static void a_process_in_uninterruptible_sleep_is_given_up_in_time(void)
 	struct problem problem = {0};
 	uint64_t start_ns = clock_ns();
 
-	int error = inject_begin(target.pid, &injection, &problem);
+	int error = attach_try(target.pid, &injection, &problem);
 
 	CHECK(error == -ETIMEDOUT);
 	CHECK(strcmp(problem.reason, "no-thread") == 0);

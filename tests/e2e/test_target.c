@@ -314,7 +314,7 @@ static void its_memory_has_a_userfaultfd(void)
 	int fd;
 	int remote;
 
-	CHECK(inject_begin(target.pid, &injection, NULL) == 0);
+	CHECK(attach_try(target.pid, &injection, NULL) == 0);
 	CHECK(inject_uffds(injection, 1, &fd, &remote, NULL) == 0);
 	(void)inject_end(injection);
 	CHECK(uffd_handshake(fd, 0) == 0);
@@ -329,7 +329,7 @@ static void somebody_traces_it(void)
 	struct attach_target target = start(guest_body);
 	struct injection *injection;
 
-	CHECK(inject_begin(target.pid, &injection, NULL) == 0);
+	CHECK(attach_try(target.pid, &injection, NULL) == 0);
 	check_refused(target.pid, &usual, -EBUSY, "already-traced");
 	(void)inject_end(injection);
 	attach_stop(&target);
@@ -352,7 +352,7 @@ static void check_no_injection(pid_t pid, const char *reason)
 	struct problem problem = {0};
 	struct injection *injection;
 
-	CHECK(inject_begin(pid, &injection, &problem) == -EPERM);
+	CHECK(attach_try(pid, &injection, &problem) == -EPERM);
 	CHECK(strcmp(problem.reason, reason) == 0);
 	CHECK(attach_state(pid) == 'S');
 }
@@ -388,7 +388,7 @@ static void run_without_admin(struct attach_shared *shared)
 	check_no_injection(filtered.pid, "seccomp");
 	CHECK(target_open(plain.pid, &usual, &opened, NULL) == 0);
 	target_close(&opened);
-	CHECK(inject_begin(plain.pid, &injection, NULL) == 0);
+	CHECK(attach_try(plain.pid, &injection, NULL) == 0);
 	(void)inject_end(injection);
 	attach_stop(&plain);
 	attach_stop(&filtered);
