@@ -6,6 +6,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "queue/base/assert.h"
+#include "queue/base/err.h"
+
+/* What an input leaves open shows as a difference. */
+static inline uint32_t fuzz_count_descriptors(void)
+{
+	CLEANUP_DIR DIR *directory = opendir("/proc/self/fd");
+	uint32_t count = 0;
+
+	ASSERT(directory != NULL);
+	while (readdir(directory))
+		count++;
+	return count;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #endif

@@ -41,17 +41,6 @@ uint32_t __wrap_keeper_find(struct keeper *keeper, const char *name, int *ret_fd
 	return count;
 }
 
-static uint32_t count_descriptors(void)
-{
-	CLEANUP_DIR DIR *directory = opendir("/proc/self/fd");
-	uint32_t count = 0;
-
-	ASSERT(directory != NULL);
-	while (readdir(directory))
-		count++;
-	return count;
-}
-
 static void fill_ledger(void)
 {
 	struct ledger_vm *ledger = (struct ledger_vm *)(void *)found[FOUND_LEDGER].good;
@@ -145,7 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (guest_fd < 0)
 		start();
 	prepare(data, size);
-	descriptors = count_descriptors();
+	descriptors = fuzz_count_descriptors();
 	if (found_open(&engine) == 0) {
 		if (ledger_find_vm(NULL, 0, &kept) == 0) {
 			take_over(engine, &kept);
@@ -153,6 +142,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		}
 		engine_stop(engine);
 	}
-	ASSERT(count_descriptors() == descriptors);
+	ASSERT(fuzz_count_descriptors() == descriptors);
 	return 0;
 }

@@ -57,17 +57,6 @@ void supervisor_kill_worker(struct supervisor *killing)
 	close_fd(take_fd(&killing->candidate));
 }
 
-static uint32_t count_descriptors(void)
-{
-	CLEANUP_DIR DIR *directory = opendir("/proc/self/fd");
-	uint32_t count = 0;
-
-	ASSERT(directory != NULL);
-	while (readdir(directory))
-		count++;
-	return count;
-}
-
 static uint8_t next(struct input *input)
 {
 	if (input->size == 0)
@@ -235,11 +224,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		ASSERT(given >= 0);
 		log_set_level(LOG_LEVEL_ERROR);
 	}
-	descriptors = count_descriptors();
+	descriptors = fuzz_count_descriptors();
 	begin();
 	while (input.size > 0)
 		play(&input);
 	end();
-	ASSERT(count_descriptors() == descriptors);
+	ASSERT(fuzz_count_descriptors() == descriptors);
 	return 0;
 }

@@ -17,6 +17,7 @@
 #include "ctl/manager_priv.h"
 #include "ctl/server.h"
 #include "fake_worker.h"
+#include "fuzz.h"
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
@@ -38,17 +39,6 @@ static struct manager *manager;
 static int client = -1;
 static int given = -1;	     /* what the client hands over, any number of times */
 static uint32_t descriptors; /* before the client came */
-
-static uint32_t count_descriptors(void)
-{
-	CLEANUP_DIR DIR *directory = opendir("/proc/self/fd");
-	uint32_t count = 0;
-
-	ASSERT(directory != NULL);
-	while (readdir(directory))
-		count++;
-	return count;
-}
 
 static void start(void)
 {
@@ -128,7 +118,7 @@ void rig_begin(void)
 
 	if (!manager)
 		start();
-	descriptors = count_descriptors();
+	descriptors = fuzz_count_descriptors();
 	strcpy(address.sun_path, config.socket_path);
 	client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	rc = connect(client, (const struct sockaddr *)&address, sizeof(address));
@@ -218,5 +208,5 @@ void rig_end(void)
 	manager->is_ending = false;
 	manager->has_ended = false;
 	ASSERT(engine_store_used_bytes(manager->engine) == 0);
-	ASSERT(count_descriptors() == descriptors);
+	ASSERT(fuzz_count_descriptors() == descriptors);
 }
