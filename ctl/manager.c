@@ -165,7 +165,8 @@ static void take_results(struct manager *manager)
 
 static int timeout_ms(struct manager *manager)
 {
-	uint64_t deadline_ns = waiter_deadline(&manager->waiters);
+	uint64_t deadline_ns =
+		MIN(waiter_deadline(&manager->waiters), server_deadline(manager->server));
 	uint64_t now_ns = clock_ns();
 
 	if (cmdq_count(manager->results, RESULT_LANE) > 0 || deadline_ns <= now_ns)
@@ -202,6 +203,8 @@ static void turn(struct manager *manager)
 	take_results(manager);
 	for (int i = 0; i < count; i++)
 		take_event(manager, events[i].data.fd);
+	if (server_deadline(manager->server) <= clock_ns())
+		server_step(manager->server);
 	manager_expire_waiters(manager);
 }
 

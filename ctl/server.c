@@ -256,6 +256,16 @@ int server_fd(const struct server *server)
 	return server->epoll_fd;
 }
 
+uint64_t server_deadline(const struct server *server)
+{
+	ASSERT(server);
+	uint64_t deadline_ns = UINT64_MAX;
+
+	for (uint32_t i = 0; i < server->session_count; i++)
+		deadline_ns = MIN(deadline_ns, session_deadline(server->sessions[i]));
+	return deadline_ns;
+}
+
 /* NULL, or why the newcomer is turned away. */
 static const char *refusal(
 	const struct server *server, const struct peer *peer, enum call_error *ret_code)

@@ -39,8 +39,10 @@ int server_adopt(const struct server_config *config, const int fds[2], struct se
 void server_fds(const struct server *server, int ret_fds[2]);
 void server_close(struct server *server);
 
-/* An epoll descriptor: readable when server_step() has work. */
+/* An epoll descriptor: readable when server_step() has work, but for what is due by the clock. */
 int server_fd(const struct server *server);
+/* When server_step() has work even if nothing is readable, by clock_ns(); UINT64_MAX: never. */
+uint64_t server_deadline(const struct server *server);
 /* Accepts, reads, handles and writes what is ready; bounded, never blocks. */
 void server_step(struct server *server);
 

@@ -241,11 +241,17 @@ void session_send(struct session *session, const struct rpc_text *text)
 	session_arm(session);
 }
 
-bool session_holds_too_long(const struct session *session, uint64_t now_ns)
+uint64_t session_deadline(const struct session *session)
 {
 	session_check(session);
-	return !session->is_over && session->held.count > 0 &&
-	       now_ns >= session->held_since_ns + SESSION_HOLD_NS;
+	if (session->is_over || session->held.count == 0)
+		return UINT64_MAX;
+	return session->held_since_ns + SESSION_HOLD_NS;
+}
+
+bool session_holds_too_long(const struct session *session, uint64_t now_ns)
+{
+	return session_deadline(session) <= now_ns;
 }
 
 static void send_error(

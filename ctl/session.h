@@ -68,7 +68,9 @@ void session_send(struct session *session, const struct rpc_text *text);
 /* An error about the connection itself, then the end of it. */
 void session_refuse(struct session *session, enum call_error code, const char *message);
 bool session_is_subscribed(const struct session *session);
-/* A line with descriptors has not ended within SESSION_HOLD_NS. */
+/* When a line with descriptors must have ended; UINT64_MAX: none is under way. */
+uint64_t session_deadline(const struct session *session);
+/* It has not. */
 bool session_holds_too_long(const struct session *session, uint64_t now_ns);
 
 /* What call.c needs of its session. */

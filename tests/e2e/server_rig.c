@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdalign.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -83,6 +84,16 @@ static void handle(void *context, struct call *call)
 	}
 }
 
+static int timeout_ms(const struct server *server)
+{
+	uint64_t deadline_ns = server_deadline(server);
+	uint64_t now_ns = clock_ns();
+
+	if (deadline_ns == UINT64_MAX)
+		return -1;
+	return deadline_ns <= now_ns ? 0 : (int)divide_up(deadline_ns - now_ns, NS_PER_MS);
+}
+
 static int run_daemon(int ready_fd)
 {
 	struct fake fake = {0};
@@ -104,7 +115,7 @@ static int run_daemon(int ready_fd)
 	while (!fake.quit) {
 		struct pollfd ready = {.fd = server_fd(fake.server), .events = POLLIN};
 
-		CHECK(poll(&ready, 1, -1) == 1);
+		CHECK(poll(&ready, 1, timeout_ms(fake.server)) >= 0);
 		server_step(fake.server);
 	}
 	call_reply(fake.quit, json_object());
@@ -176,6 +187,21 @@ int rig_join(void)
 void rig_say(int fd, const char *text)
 {
 	CHECK(send(fd, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text));
+}
+
+void rig_say_with(int fd, const char *text, int passed)
+{
+	alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
+	struct iovec io = {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
+	struct msghdr message = {.msg_iov = &io,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control)};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	*header = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+	memcpy(CMSG_DATA(header), &passed, sizeof(int));
+	CHECK(sendmsg(fd, &message, MSG_NOSIGNAL) == (ssize_t)strlen(text));
 }
 
 const char *rig_hear(int fd)

@@ -38,6 +38,8 @@ void rig_end(void);
 
 int rig_join(void);
 void rig_say(int fd, const char *text);
+/* With a copy of @passed. */
+void rig_say_with(int fd, const char *text, int passed);
 /* The next line, waited for at most AT_ONCE_MS; "" at the end of the connection; static. */
 const char *rig_hear(int fd);
 bool rig_hears(int fd, const char *words);

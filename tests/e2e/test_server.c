@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,10 +15,14 @@
 
 #include "ctl/server.h"
 #include "queue/base/bits.h"
+#include "queue/base/clock.h"
 #include "queue/base/err.h"
 #include "tests/e2e/server_rig.h"
 
 #define CONNECTIONS_MAX 256u
+/* Until an idle daemon must have given up who is overdue (SESSION_HOLD_NS is 5 s). */
+#define IDLE_S	30
+#define POLL_US 20000
 
 static void malformed_lines_get_errors_and_stop_nobody(void)
 {
@@ -281,6 +286,30 @@ static void a_subscriber_that_never_reads_is_closed_and_others_miss_nothing(void
 	rig_check_others_are_served();
 }
 
+/*
+ * Only the daemon can close that end, so it never hears that the client has gone. Nobody says a word
+ * meanwhile: a turn of the server would hide that it sleeps.
+ */
+static void a_client_that_hands_over_its_own_end_and_goes_is_forgotten_by_an_idle_daemon(void)
+{
+	int fd = rig_join();
+	uint64_t deadline_ns = clock_ns() + IDLE_S * NS_PER_S;
+	uint32_t joined;
+
+	rig_say(fd, REQUEST("ping"));
+	CHECK(rig_hears(fd, PONG));
+	joined = rig_descriptors();
+	rig_say_with(fd, "half a line", fd);
+	(void)close(fd);
+
+	while (rig_descriptors() <= joined && clock_ns() < deadline_ns)
+		(void)sched_yield();
+	CHECK(rig_descriptors() == joined + 1);
+	while (rig_descriptors() >= joined && clock_ns() < deadline_ns)
+		(void)usleep(POLL_US);
+	CHECK(rig_descriptors() == joined - 1);
+}
+
 static void a_stranger_is_refused(void)
 {
 	pid_t stranger;
@@ -448,6 +477,7 @@ static const struct test tests[] = {
 	TEST(a_flood_of_one_client_delays_no_other),
 	TEST(a_slow_reader_gets_everything_and_delays_no_other),
 	TEST(a_subscriber_that_never_reads_is_closed_and_others_miss_nothing),
+	TEST(a_client_that_hands_over_its_own_end_and_goes_is_forgotten_by_an_idle_daemon),
 	TEST(a_stranger_is_refused),
 	TEST(the_mode_of_the_socket_lets_no_stranger_connect),
 	TEST(a_second_daemon_is_refused),
