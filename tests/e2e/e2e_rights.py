@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import vmswap_e2e
+from e2e_crash import kill_worker, taken_over
 from vmswap_e2e import UID_NOBODY, check
 from vmswap_rpc import Rpc
 
@@ -129,12 +130,8 @@ def test_without_the_options_nobody_else_connects(rig):
     check_mode(daemon, 0o600, 0)
 
 
-def test_an_owner_attaches_his_own_process_and_no_more(rig):
-    daemon = rig.daemon("--allow-self-attach")
-    check_mode(daemon, 0o666, 0)
-    roots = rig.guest("--size", "64M", name="roots")
-    vm = daemon.attach(roots.pid)
-
+def owned_guest(rig, daemon):
+    """A process of another user that attaches itself, as "own"."""
     guest = rig.keep(vmswap_e2e.Guest("own", [
         "setpriv", "--reuid", str(UID_NOBODY), "--regid", str(UID_NOBODY), "--clear-groups",
         # Stands for access to /dev/userfaultfd.
@@ -142,6 +139,16 @@ def test_an_owner_attaches_his_own_process_and_no_more(rig):
         vmswap_e2e.program("vmswap-guest"), "--size", "64M", "--attach", "--socket",
         daemon.socket, "--name", "own"]))
     guest.expect("READY")
+    return guest
+
+
+def test_an_owner_attaches_his_own_process_and_no_more(rig):
+    daemon = rig.daemon("--allow-self-attach")
+    check_mode(daemon, 0o666, 0)
+    roots = rig.guest("--size", "64M", name="roots")
+    vm = daemon.attach(roots.pid)
+
+    guest = owned_guest(rig, daemon)
     answers = ask(daemon, with_no_params(ANY + READ + ADMIN))
     foreign = ask(daemon, [("vm.detach", {"vm": vm.name}), ("vm.detach", {"vm": "own"})],
                   user=UID_NOBODY - 1)
@@ -155,6 +162,26 @@ def test_an_owner_attaches_his_own_process_and_no_more(rig):
     vm.detach()
     roots.finish()
     daemon.check_idle()
+
+
+def test_an_owner_is_one_to_the_next_worker_as_well(rig):
+    daemon = rig.daemon("--allow-self-attach")
+    guest = owned_guest(rig, daemon)
+    own = vmswap_e2e.Vm(daemon, "own")
+    own.run("enable")
+    own.run("swap_out")
+
+    kill_worker(daemon)
+    taken_over(daemon, "own")
+    detach = [("vm.detach", {"vm": "own"})]
+    foreign = ask(daemon, detach, user=UID_NOBODY - 1)
+    owner = ask(daemon, detach)
+
+    check(is_denied(foreign["vm.detach"]), f"{foreign}")
+    check(owner["vm.detach"] is None, f"{owner}")
+    check(daemon.rpc.call("vm.list")["vms"] == [], "it is detached")
+    guest.verify()
+    guest.finish()
 
 
 def test_privileges_that_are_not_used_are_given_up(rig):
