@@ -287,8 +287,8 @@ static void a_subscriber_that_never_reads_is_closed_and_others_miss_nothing(void
 }
 
 /*
- * Only the daemon can close that end, so it never hears that the client has gone. Nobody says a word
- * meanwhile: a turn of the server would hide that it sleeps.
+ * Only the daemon can close that end, so it never hears that the client has gone. Nobody says a
+ * word meanwhile: a turn of the server would hide that it sleeps.
  */
 static void a_client_that_hands_over_its_own_end_and_goes_is_forgotten_by_an_idle_daemon(void)
 {
