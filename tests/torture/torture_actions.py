@@ -228,12 +228,13 @@ def upgrade(world, _member, _rng):
     return "done"
 
 
-def recover(world, _member, _rng):
+def recover(world, _member, rng):
     world.crashes += 1
     for thread in world.threads:
         thread.join()
-    world.daemon.kill_all_and_recover()
-    return "done"
+    with_worker = rng.random() < 0.5
+    world.daemon.kill_and_recover(with_worker)
+    return "from both" if with_worker else "from the supervisor's death"
 
 
 def fill(world, _member, rng):

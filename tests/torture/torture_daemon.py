@@ -2,8 +2,10 @@
 """The daemon under torture: it may lose its worker at any moment, so each call may lose its
 connection."""
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -33,17 +35,17 @@ class TortureDaemon(vmswap_e2e.Daemon):
     """vmswapd, by its socket."""
 
     def __init__(self, rig, args, shards, number):
-        state_dir = os.path.join(rig.folder, "state")
-        self.args = list(args)
-        if does_help_say("vmswapd", "--state-dir"):
-            self.args += ["--state-dir", state_dir]
+        # Tables outlive all processes where this is of a tmpfs; elsewhere "recover" is not drawn.
+        self.state_dir = tempfile.mkdtemp(prefix="vmswap-torture-", dir="/dev/shm")
+        rig.on_end(lambda: shutil.rmtree(self.state_dir, ignore_errors=True))
+        self.args = [*args, "--state-dir", self.state_dir]
         self.shards = shards
         self.rig = rig
         self.lost = 0
         super().__init__(rig.folder, shards, self.args, f"vmswapd{number}")
         rig.keep(self)
         self.has_worker = self.worker_pid() != self.process.pid
-        self.can_recover = self.has_worker and does_help_say("vmswapd", "--recover")
+        self.can_recover = self.ask("daemon.status")["recoverable"]
         self.can_upgrade = self.has_worker and does_help_say("vmswapctl", "upgrade")
         self.deaths = []
         self.idle_threads = self.threads_count()
@@ -139,10 +141,10 @@ class TortureDaemon(vmswap_e2e.Daemon):
         check(done.returncode == 0, f"upgrade: {done.stdout} {done.stderr}\n{self.tail()}")
         self.reconnect()
 
-    def kill_all_and_recover(self):
-        """The supervisor and its worker die; a new daemon takes over from the VMMs."""
+    def kill_and_recover(self, with_worker):
+        """The supervisor dies, its worker too or not; a new daemon takes over from the VMMs."""
         worker = self.worker_pid()
-        for pid in (self.process.pid, worker):
+        for pid in (self.process.pid, worker) if with_worker else (self.process.pid,):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -156,7 +158,14 @@ class TortureDaemon(vmswap_e2e.Daemon):
         vmswap_e2e.Console.__init__(
             self, self.name, [program("vmswapd"), "--foreground", "--shards", str(self.shards),
                               "--socket", self.socket, *self.store_args(), "--recover"])
-        self.reconnect()
+        self.deaths = []
+        self.rpc.close()
+        wait_until(self._connect, f"{self.name} has recovered", RESTART_S)
+
+    def stop(self, timeout_s=120):
+        super().stop(timeout_s)
+        left = os.listdir(self.state_dir)
+        check(left == [], f"left in the state directory: {left}")
 
     def store_args(self):
         if any(arg.startswith("--swap-") and arg != "--swap-limit" for arg in self.args):
