@@ -256,8 +256,9 @@ static bool waits_for_writes(int fd)
 bool swapfile_is_quiet(const struct swapfile *swapfile)
 {
 	char path[64];
+	char text[64];
+	char *writes = text;
 	CLEANUP_FILE FILE *file = NULL;
-	unsigned int writes = 0;
 	struct stat status;
 
 	if (fstat(swapfile->fd, &status) < 0) /* @control fstat */
@@ -266,7 +267,10 @@ bool swapfile_is_quiet(const struct swapfile *swapfile)
 		minor(status.st_dev));
 	/* @control openat newfstatat read close */
 	file = fopen(path, "re");
-	return !file || fscanf(file, "%*u %u", &writes) != 1 || writes == 0;
+	if (!file || !fgets(text, sizeof(text), file))
+		return true;
+	(void)strtoul(text, &writes, 10); /* reads, then writes */
+	return strtoul(writes, NULL, 10) == 0;
 }
 
 /* The threads that could begin another write died with their process. */
