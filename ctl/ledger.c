@@ -210,6 +210,7 @@ static bool is_text(const char *text, size_t size)
 static bool process_makes_sense(const struct ledger_process *process)
 {
 	return is_bool(&process->is_used) && is_bool(&process->has_channel) &&
+	       (!process->is_used || process->pid > 0) &&
 	       is_text(process->comm, sizeof(process->comm)) && process->remote_count <= SHARDS_MAX;
 }
 
