@@ -256,18 +256,17 @@ static bool waits_for_writes(int fd)
 bool swapfile_is_quiet(const struct swapfile *swapfile)
 {
 	char path[64];
-	char text[64];
-	char *writes = text;
-	CLEANUP_FILE FILE *file = NULL;
+	char text[64] = "";
+	char *writes;
+	CLEANUP_FD int fd = -1;
 	struct stat status;
 
 	if (fstat(swapfile->fd, &status) < 0) /* @control fstat */
 		return true;
 	(void)snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/inflight", major(status.st_dev),
 		minor(status.st_dev));
-	/* @control openat newfstatat read close */
-	file = fopen(path, "re");
-	if (!file || !fgets(text, sizeof(text), file))
+	fd = open(path, O_RDONLY | O_CLOEXEC);		    /* @control openat */
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0) /* @control read */
 		return true;
 	(void)strtoul(text, &writes, 10); /* reads, then writes */
 	return strtoul(writes, NULL, 10) == 0;
