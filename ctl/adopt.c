@@ -25,12 +25,7 @@ static int adopt_vm(
 		.parts = found->parts,
 	};
 
-	for (uint32_t i = 0; i < kept->areas.count; i++)
-		regions[i] = (struct region_spec){
-			.memfd = found->memfds[i],
-			.file_offset = kept->areas.item[i].file_offset,
-			.size_bytes = kept->areas.item[i].size_bytes,
-		};
+	ledger_regions(found, regions);
 	ret_attachment->engine = engine;
 	ret_attachment->areas = kept->areas;
 	ret_attachment->options = kept->options;

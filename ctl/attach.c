@@ -225,13 +225,10 @@ static int open_memory(const struct attachment *attachment, const struct attach_
 	}
 	for (uint32_t i = 0; i < attachment->member_count; i++) {
 		const struct target *target = &attachment->member[i].target;
+		const int fd = target_open_file(target, &target->memory, area->device, area->inode);
 
-		for (uint32_t j = 0; j < target->memory.count; j++) {
-			const struct mapping *mapping = &target->memory.item[j];
-
-			if (mapping->device == area->device && mapping->inode == area->inode)
-				return target_open_memory(target, mapping);
-		}
+		if (fd != -ENOENT)
+			return fd;
 	}
 	return -ENOENT;
 }

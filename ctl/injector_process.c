@@ -78,12 +78,6 @@ static int start_tracer(struct slot *slot)
 	return -error;
 }
 
-static void close_all(const int *fds, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++)
-		(void)close(fds[i]);
-}
-
 static void refuse(const int fds[INJECTOR_FIRST_FDS], int error)
 {
 	struct injector_answer answer = {.result = error};
@@ -92,7 +86,7 @@ static void refuse(const int fds[INJECTOR_FIRST_FDS], int error)
 	(void)problem_set(
 		&answer.problem, error, "no-thread", "no tracer thread: %s", strerror(-error));
 	(void)injector_send(fds[0], &message);
-	close_all(fds, INJECTOR_FIRST_FDS);
+	close_fds(fds, INJECTOR_FIRST_FDS);
 }
 
 static void begin(const struct injector_request *first, const int fds[INJECTOR_FIRST_FDS])
@@ -153,7 +147,7 @@ static bool take_first(int socket)
 	if (message.fd_count == INJECTOR_FIRST_FDS)
 		begin(&first, fds);
 	else
-		close_all(fds, message.fd_count);
+		close_fds(fds, message.fd_count);
 	return true;
 }
 

@@ -40,12 +40,6 @@ struct answer {
 	int fds[HANDOVER_FDS_MAX];
 };
 
-static void close_all(const int *fds, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++)
-		close_fd(fds[i]);
-}
-
 static int lose(struct keeper *keeper, int error)
 {
 	if (error == -EAGAIN)
@@ -73,7 +67,7 @@ static int receive(struct keeper *keeper, struct answer *ret_answer)
 		if (ret_answer->message.kind == HANDOVER_ANSWER &&
 			ret_answer->message.serial == keeper->serial)
 			return ret_answer->message.result;
-		close_all(ret_answer->fds, ret_answer->count);
+		close_fds(ret_answer->fds, ret_answer->count);
 	}
 	return -ETIMEDOUT;
 }
@@ -104,7 +98,7 @@ static int tell(
 	const int rc = ask(keeper, request, fds, count, &answer);
 
 	if (rc == 0)
-		close_all(answer.fds, answer.count);
+		close_fds(answer.fds, answer.count);
 	return rc;
 }
 
@@ -138,7 +132,7 @@ static int fetch(struct keeper *keeper, uint32_t index)
 			kept->fds = calloc(MAX(total, 1u), sizeof(*kept->fds));
 		}
 		if (!kept->fds || answer.count == 0 || answer.count > total - kept->count) {
-			close_all(answer.fds, answer.count);
+			close_fds(answer.fds, answer.count);
 			return kept->fds ? -EBADMSG : -ENOMEM;
 		}
 		memcpy(kept->fds + kept->count, answer.fds, answer.count * sizeof(int));
@@ -155,7 +149,7 @@ static int fetch_all(struct keeper *keeper)
 
 	if (rc < 0)
 		return rc;
-	close_all(answer.fds, answer.count);
+	close_fds(answer.fds, answer.count);
 	keeper->info = (struct keeper_info){.supervisor_pid = answer.message.supervisor_pid,
 		.restarts = answer.message.restarts,
 		.upgrade = (enum handover_upgrade)answer.message.upgrade};
@@ -221,7 +215,7 @@ int keeper_open(int socket_fd, struct keeper **ret_keeper)
 
 static void drop(struct kept *kept)
 {
-	close_all(kept->fds, kept->count);
+	close_fds(kept->fds, kept->count);
 	kept->count = 0;
 }
 

@@ -265,6 +265,18 @@ int ledger_find_vm(struct keeper *keeper, uint32_t number, struct ledger_found *
 	return 0;
 }
 
+void ledger_regions(const struct ledger_found *found, struct region_spec *ret_regions)
+{
+	const struct area_list *areas = &ledger_vm(&found->entry)->areas;
+
+	for (uint32_t i = 0; i < areas->count; i++)
+		ret_regions[i] = (struct region_spec){
+			.memfd = found->memfds[i],
+			.file_offset = areas->item[i].file_offset,
+			.size_bytes = areas->item[i].size_bytes,
+		};
+}
+
 static int copy_fd(int fd)
 {
 	return errno_of(fcntl(fd, F_DUPFD_CLOEXEC, 3));

@@ -25,6 +25,7 @@
 
 struct engine;
 struct keeper;
+struct region_spec;
 struct state_files;
 struct swapfile_config;
 struct vm;
@@ -121,6 +122,8 @@ struct ledger_found {
  * let go of. -ESTALE: of another layout. -EBADMSG: makes no sense.
  */
 int ledger_find_vm(struct keeper *keeper, uint32_t number, struct ledger_found *ret_found);
+/* Its memory: as many as it has areas. */
+void ledger_regions(const struct ledger_found *found, struct region_spec *ret_regions);
 /* The descriptors of its process in @place, @uffd_count userfaultfds among them, ours to close. */
 int ledger_find_process(const struct ledger_entry *entry, uint32_t place, uint32_t uffd_count,
 	struct ledger_fds *ret_fds);

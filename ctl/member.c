@@ -205,8 +205,7 @@ static int keep(struct member *member, const struct member_join *join, const int
 		member->is_kept = true;
 		return 0;
 	}
-	for (uint32_t i = 0; i < join->shard_count; i++)
-		close_fd(fds[i]);
+	close_fds(fds, join->shard_count);
 	return problem_set(problem, rc, "supervisor",
 		"the supervisor cannot hold the descriptors of process %d: %s",
 		(int)member->target.pid, strerror(-rc));

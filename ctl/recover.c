@@ -14,6 +14,7 @@
 #include "ctl/config.h"
 #include "ctl/ledger.h"
 #include "ctl/procfs.h"
+#include "ctl/remote.h"
 #include "ctl/state_files.h"
 #include "ctl/supervisor/state_dir.h"
 #include "ctl/supervisor/store.h"
@@ -231,25 +232,10 @@ static int open_area(const struct found_vm *vm, const struct area *area)
 
 		if (target->pidfd < 0 || maps_read(target->pid, PAGE_BYTES, &list) < 0)
 			continue;
-		for (uint32_t j = 0; fd < 0 && j < list.count; j++) {
-			const struct mapping *mapping = &list.item[j];
-
-			if (mapping->device == area->device && mapping->inode == area->inode)
-				fd = target_open_memory(target, mapping);
-		}
+		fd = target_open_file(target, &list, area->device, area->inode);
 		maps_free(&list);
 	}
 	return fd;
-}
-
-static int is_userfaultfd(int fd)
-{
-	char path[PROCFS_PATH_BYTES];
-	char link[64] = "";
-
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return readlink(path, link, sizeof(link) - 1) > 0 &&
-	       strcmp(link, "anon_inode:[userfaultfd]") == 0;
 }
 
 /* @number: what it is in the process. */
@@ -261,13 +247,7 @@ static int fetch_uffd(const struct target *target, int number)
 
 	if (fd < 0)
 		return fd;
-	return is_userfaultfd(fd) ? take_fd(&fd) : -EBADF;
-}
-
-static void close_all(const int *fds, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++)
-		close_fd(fds[i]);
+	return remote_is_userfaultfd(getpid(), fd) ? take_fd(&fd) : -EBADF;
 }
 
 /* The @count descriptors are the store's, or closed. */
@@ -280,7 +260,7 @@ static int put(struct recovery *recovery, const char *name, const int *fds, uint
 	if (rc == 0)
 		rc = store_add(recovery->store, name, 0, count, fds, count);
 	if (rc < 0)
-		close_all(fds, count);
+		close_fds(fds, count);
 	return MIN(rc, 0);
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ctl/remote.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -20,7 +19,7 @@ struct search {
 	int fd;
 };
 
-static bool is_userfaultfd(pid_t pid, int number)
+bool remote_is_userfaultfd(pid_t pid, int number)
 {
 	char path[PROCFS_PATH_BYTES];
 	char link[64];
@@ -37,7 +36,7 @@ static bool is_userfaultfd(pid_t pid, int number)
 static int visit_fd(void *context, int number)
 {
 	const struct search *search = context;
-	const bool is_copy = is_userfaultfd(search->pid, number) &&
+	const bool is_copy = remote_is_userfaultfd(search->pid, number) &&
 			     /* @control kcmp */
 			     syscall(SYS_kcmp, (long)getpid(), (long)search->pid, (long)KCMP_FILE,
 				     (long)search->fd, (long)number) == 0;

@@ -330,6 +330,20 @@ int target_open_memory(const struct target *target, const struct mapping *mappin
 	return found == 1 ? search.fd : fd;
 }
 
+int target_open_file(
+	const struct target *target, const struct mapping_list *mappings, dev_t device, ino_t inode)
+{
+	int fd = -ENOENT;
+
+	for (uint32_t i = 0; fd < 0 && i < mappings->count; i++) {
+		const struct mapping *mapping = &mappings->item[i];
+
+		if (mapping->device == device && mapping->inode == inode)
+			fd = target_open_memory(target, mapping);
+	}
+	return fd;
+}
+
 /* "flags:\t0NNN" in fdinfo is octal. */
 static bool is_direct(pid_t pid, int fd)
 {

@@ -43,6 +43,9 @@ bool target_is_alive(const struct target *target);
 /* A descriptor of the file behind a mapping: /proc/PID/map_files, else pidfd_getfd. fd or -errno.
  */
 int target_open_memory(const struct target *target, const struct mapping *mapping);
+/* The same of one of @mappings that maps that file. -ENOENT: none does. */
+int target_open_file(const struct target *target, const struct mapping_list *mappings, dev_t device,
+	ino_t inode);
 /* True when a descriptor with O_DIRECT or an io_uring is open there: DMA into guest memory is
  * possible. */
 bool target_may_do_dma(const struct target *target);

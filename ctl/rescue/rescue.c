@@ -93,12 +93,7 @@ static int open_vm(const struct rescue *rescue, const struct ledger_found *found
 		.process_count = living->count,
 	};
 
-	for (uint32_t i = 0; i < areas->count; i++)
-		regions[i] = (struct region_spec){
-			.memfd = found->memfds[i],
-			.file_offset = areas->item[i].file_offset,
-			.size_bytes = areas->item[i].size_bytes,
-		};
+	ledger_regions(found, regions);
 	return rescue_vm_open(&config, ret_vm);
 }
 

@@ -80,8 +80,7 @@ int handover_receive(
 		return -ECONNRESET;
 	if (size != (ssize_t)sizeof(message) || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ||
 		!is_ours(&message)) {
-		for (uint32_t i = 0; i < count; i++)
-			close_fd(ret_fds[i]);
+		close_fds(ret_fds, count);
 		return -EBADMSG;
 	}
 	*ret_message = message;

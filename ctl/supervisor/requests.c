@@ -16,10 +16,9 @@ struct request {
 	int fds[HANDOVER_FDS_MAX];
 };
 
-static void close_fds(struct request *request)
+static void drop_fds(struct request *request)
 {
-	for (uint32_t i = 0; i < request->fd_count; i++)
-		close_fd(request->fds[i]);
+	close_fds(request->fds, request->fd_count);
 	request->fd_count = 0;
 }
 
@@ -119,7 +118,7 @@ static void answer(struct supervisor *supervisor, struct request *request)
 	case HANDOVER_BYE: supervisor->worker.said_bye = true; break;
 	case HANDOVER_ANSWER: answer.result = -EINVAL; break;
 	}
-	close_fds(request);
+	drop_fds(request);
 	/* The socket does not wait: a worker that asks without reading goes without an answer. */
 	rc = handover_send(supervisor->worker.socket, &answer, fds, count);
 	if (rc < 0)

@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -70,6 +71,12 @@ static inline void close_fd(int fd)
 {
 	if (fd >= 0)
 		(void)close(fd);
+}
+
+static inline void close_fds(const int *fds, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		close_fd(fds[i]);
 }
 
 #endif
