@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ctl/attach.h"
+#include "ctl/children.h"
 #include "engine/engine.h"
 #include "engine/successor.h"
 #include "queue/base/assert.h"
@@ -87,6 +88,8 @@ static int adopt_process(struct attachment *attachment, uint32_t place)
 		.pid = kept->process[place].pid,
 		.address = member->address,
 		.uffds = fds.uffds,
+		.tag = children_tag(
+			attachment->ledger.number, place, kept->process[place].pid),
 	};
 	int rc;
 
@@ -117,7 +120,11 @@ static int adopt_processes(struct attachment *attachment)
 	for (uint32_t place = 0; rc == 0 && place < PROCESSES_MAX; place++)
 		if (kept->process[place].is_used)
 			rc = adopt_process(attachment, place);
-	return rc < 0 ? rc : vm_resume(attachment->vm);
+	if (rc == 0)
+		rc = vm_resume(attachment->vm);
+	if (rc == 0)
+		children_adopt(attachment);
+	return rc;
 }
 
 int adopt_resume(struct engine *engine, struct adopted *adopted)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "ctl/adopt.h"
+#include "ctl/children.h"
 #include "ctl/attach.h"
 #include "ctl/config.h"
 #include "ctl/confine.h"
@@ -76,6 +77,7 @@ static int start_engine(const struct config *config, struct keeper *keeper,
 		.store = config->store,
 		.is_encrypted = config->is_encrypted,
 		.is_plain = config->is_minimal,
+		.children = children_home(keeper),
 	};
 	const bool is_successor = ledger_find_engine(keeper, parts);
 	int rc = prepare_swap_dir(config);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ctl/attach.h"
+#include "ctl/children.h"
 #include "ctl/cleaner.h"
 #include "ctl/job.h"
 #include "ctl/operation.h"
@@ -104,6 +105,7 @@ static int release(struct attachment *attachment, struct job *job)
 	if (rc < 0 && attach_any_alive(attachment))
 		return problem_set(&job->result.problem, rc, "unregister-failed",
 			"the faults of %s cannot be given back: %s", job->vm_name, strerror(-rc));
+	children_forget(&attachment->ledger);
 	return 0;
 }
 

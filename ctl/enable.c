@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "ctl/attach.h"
+#include "ctl/children.h"
 #include "ctl/cleaner.h"
 #include "ctl/job.h"
 #include "ctl/operation.h"
@@ -119,12 +120,15 @@ static int stage_all(struct worker *worker, struct job *job)
 }
 
 /* Back to where faults are the kernel's: only when they were before, so that no page is out. */
-static void give_back(struct vm *vm)
+static void give_back(struct attachment *attachment)
 {
+	struct vm *vm = attachment->vm;
 	struct dispatch_result result;
 
 	(void)vm_dispatch(vm, CHUNK_RELEASE, NULL, NULL, &result);
-	(void)vm_unregister(vm); /* if it fails the VM stays registered, and the result says so */
+	/* If it fails the VM stays registered, and the result says so. */
+	if (vm_unregister(vm) == 0)
+		children_forget(&attachment->ledger);
 }
 
 int enable_run(struct worker *worker, struct job *job)
@@ -150,6 +154,6 @@ int enable_run(struct worker *worker, struct job *job)
 	}
 	rc = stage_all(worker, job);
 	if (rc < 0 && !was_registered)
-		give_back(vm);
+		give_back(worker_attachment(worker));
 	return rc;
 }

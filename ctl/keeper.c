@@ -299,6 +299,70 @@ void keeper_forget(struct keeper *keeper, const char *name)
 	(void)pthread_mutex_unlock(&keeper->lock);
 }
 
+static bool is_below(const char *below, const char *name)
+{
+	const size_t length = strlen(name);
+
+	return strncmp(below, name, length) == 0 && below[length] == '/';
+}
+
+void keeper_forget_below(struct keeper *keeper, const char *name)
+{
+	struct handover_message request = {.kind = HANDOVER_FORGET_BELOW};
+
+	if (!keeper)
+		return;
+	(void)pthread_mutex_lock(&keeper->lock);
+	for (uint32_t i = 0; i < keeper->kept_count; i++)
+		if (is_below(keeper->kept[i].name, name))
+			drop(&keeper->kept[i]);
+	if (set_name(&request, name) == 0)
+		(void)tell(keeper, &request, NULL, 0);
+	(void)pthread_mutex_unlock(&keeper->lock);
+}
+
+/* The socket is constant, and a message goes whole or not at all: no lock. */
+static int post(const struct keeper *keeper, enum handover_kind kind, const char *name,
+	const int *fds, uint32_t count)
+{
+	struct handover_message request = {.magic = HANDOVER_MAGIC, .kind = kind, .total = count};
+	const int rc = set_name(&request, name);
+
+	/* @shard sendmsg */
+	return rc < 0 ? rc : handover_post(keeper->socket, &request, fds, count);
+}
+
+int keeper_post_store(const struct keeper *keeper, const char *name, int fd)
+{
+	return post(keeper, HANDOVER_STORE, name, &fd, 1);
+}
+
+int keeper_post_forget(const struct keeper *keeper, const char *name)
+{
+	return post(keeper, HANDOVER_FORGET, name, NULL, 0);
+}
+
+bool keeper_next_below(struct keeper *keeper, const char *name, uint32_t *index,
+	char ret_name[KEEPER_NAME_BYTES], int *ret_fd)
+{
+	bool is_found = false;
+
+	if (!keeper)
+		return false;
+	(void)pthread_mutex_lock(&keeper->lock);
+	for (; !is_found && *index < keeper->kept_count; (*index)++) {
+		const struct kept *kept = &keeper->kept[*index];
+
+		if (kept->count == 0 || !is_below(kept->name, name))
+			continue;
+		memcpy(ret_name, kept->name, KEEPER_NAME_BYTES);
+		*ret_fd = kept->fds[0];
+		is_found = true;
+	}
+	(void)pthread_mutex_unlock(&keeper->lock);
+	return is_found;
+}
+
 uint32_t keeper_find(struct keeper *keeper, const char *name, int *ret_fds, uint32_t max)
 {
 	const struct kept *kept;

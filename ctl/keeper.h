@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The worker's side of the supervisor: what is stored there outlives the worker, and its successor
- * finds it. Any control thread may call these (never a shard); they wait for the supervisor, for
+ * finds it. For control threads, but for keeper_post_*(); they wait for the supervisor, for
  * KEEPER_WAIT_MS at most. Without a supervisor (a NULL keeper, or one that has died) they do
  * nothing; the death is logged once.
  */
@@ -52,6 +52,21 @@ void keeper_close(struct keeper *keeper);
 int keeper_store(struct keeper *keeper, const char *name, const int *fds, uint32_t count);
 /* Lets go of the name here and there; what keeper_find() lent is closed. */
 void keeper_forget(struct keeper *keeper, const char *name);
+/* The same for all names that begin with @name and a "/". */
+void keeper_forget_below(struct keeper *keeper, const char *name);
+/*
+ * One descriptor stored, or a name forgotten, without waiting for anybody: for shards, too. It may
+ * not come to pass: -EAGAIN when the supervisor is behind, -EPIPE when it is gone, and nothing is
+ * said when it is full.
+ */
+int keeper_post_store(const struct keeper *keeper, const char *name, int fd);
+int keeper_post_forget(const struct keeper *keeper, const char *name);
+/*
+ * The next name below @name of what a predecessor stored, from *@index on, which moves behind it.
+ * False: no more. ret_fd: the first of its descriptors, lent as by keeper_find().
+ */
+bool keeper_next_below(struct keeper *keeper, const char *name, uint32_t *index,
+	char ret_name[KEEPER_NAME_BYTES], int *ret_fd);
 /*
  * What a predecessor stored under @name: the first @max of its descriptors, lent until
  * keeper_forget(), keeper_store() of that name, keeper_release() or keeper_close(). How many there

@@ -131,6 +131,7 @@ void ledger_give(struct ledger_entry *entry)
 			ledger_drop_process(entry, place);
 	ledger_vm_name(entry->number, name);
 	keeper_forget(entry->keeper, name);
+	keeper_forget_below(entry->keeper, name);
 	if (files)
 		state_files_drop_vm(files, entry->number);
 	shared_close(&entry->memory);

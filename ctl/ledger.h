@@ -2,7 +2,8 @@
 /*
  * The ledger: what a successor must know of the attached VMs, beyond the engine's tables. A page of
  * shared memory a VM, changed in place by its worker, and kept by the supervisor with the
- * descriptors: those of the VM under "vm-N", those of its process in place P under "vm-N-P".
+ * descriptors: those of the VM under "vm-N", those of its process in place P under "vm-N-P", those
+ * of children below "vm-N" (children.h).
  *
  * Beside that all of it has names in the state directory (state_files.h), for the case that the
  * supervisor dies, too. Without a supervisor nothing is kept, and nothing fails.

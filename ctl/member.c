@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "ctl/children.h"
 #include "ctl/inject.h"
 #include "ctl/ledger.h"
 #include "ctl/maps_text.h"
@@ -242,6 +243,7 @@ int member_join(struct member *member, const struct member_join *join, struct pr
 	rc = keep(member, join, fds, problem);
 	if (rc < 0)
 		return rc;
+	spec.tag = children_tag(join->ledger->number, member->place, member->target.pid);
 	rc = vm_process_add(join->vm, &spec, &member->process);
 	if (rc < 0)
 		member_forget(member, join->ledger);

@@ -20,6 +20,7 @@ struct spans;
 enum command_kind {
 	COMMAND_CHUNK,		 /* one chunk operation */
 	COMMAND_SERVE,		 /* serve the faults of a process's descriptor */
+	COMMAND_SERVE_CHILD,	 /* the same of a child that a predecessor served */
 	COMMAND_UNSERVE,	 /* stop that; answered once nothing refers to the descriptor */
 	COMMAND_FORGET_CHILDREN, /* close the descriptors of forked children of a VM */
 	COMMAND_RECORD,		 /* record the faults of a VM from now on, or no more */
@@ -41,10 +42,12 @@ struct command {
 	const uint64_t *bits;	       /* CHUNK_PAGES bits or NULL */
 	struct dispatch_result result; /* of this chunk */
 
-	/* COMMAND_SERVE, COMMAND_UNSERVE */
-	uint32_t process;
+	/* COMMAND_SERVE, COMMAND_SERVE_CHILD, COMMAND_UNSERVE */
+	uint32_t process; /* of a child: its parent */
 	int uffd;
-	const struct spans *spans; /* copied by the shard */
+	const struct spans *spans; /* copied by the shard; a child has its parent's */
+	uint64_t tag;
+	uint32_t child_number;
 
 	/* COMMAND_RECORD */
 	struct recorder *recorder; /* of this shard; NULL: no more */
@@ -53,7 +56,7 @@ struct command {
 	uint32_t slot;
 	bool is_retired;
 
-	/* SERVE: 0 or -errno. SPACE: bytes given back. */
+	/* SERVE, SERVE_CHILD: 0 or -errno. SPACE: bytes given back. */
 	int64_t outcome;
 };
 

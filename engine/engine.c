@@ -176,6 +176,7 @@ static int make(const struct engine_config *config, struct engine **ret_engine)
 	engine->shard_count = config->shard_count;
 	engine->is_encrypted = config->is_encrypted;
 	engine->is_plain = config->is_plain;
+	engine->children = config->children;
 	engine->spin_ns = config->poll_us * NS_PER_US;
 	engine->is_pinned = config->cpus != NULL;
 	if (config->cpus)

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/child.h"
 #include "engine/dispatch.h"
 #include "engine/limits.h"
 #include "engine/recorder.h"
@@ -30,6 +31,7 @@ struct engine_config {
 	struct swapfile_config store;
 	bool is_encrypted; /* what is stored; a successor goes on as it was */
 	bool is_plain;	   /* a fault brings its own page, and nothing ahead */
+	struct children_home children;
 	/* Descriptors of a predecessor that died, borrowed (successor.h); NULL: a new engine. */
 	const int *parts;
 };
@@ -67,8 +69,7 @@ struct vm_config {
 	uint32_t dwell_ms;     /* between a zap and a punch; see design.md 3, rule 1 */
 	bool trust_discard;    /* REMOVE events free slots */
 	bool verify_clean; /* digest check of clean pages before their punch; the default is true */
-	/* Descriptors of a predecessor's VM over the same regions, borrowed; NULL: a new VM. */
-	const int *parts;
+	const int *parts;  /* of a predecessor's VM over the same regions, borrowed; or NULL */
 };
 
 /*
@@ -80,7 +81,6 @@ struct vm_config {
 int vm_new(struct engine *engine, const struct vm_config *config, struct vm **ret_vm);
 /* Unregistered, no process left. Frees its slots. NULL is fine. */
 void vm_free(struct vm *vm);
-
 uint64_t vm_pages(const struct vm *vm);
 uint32_t vm_chunk_count(const struct vm *vm);
 /* Bytes of page tables that exist now, and when every page is out. Any thread. */
@@ -94,6 +94,7 @@ struct process_spec {
 	int pidfd;		 /* dup'ed */
 	const uint64_t *address; /* of each region in this process; 0: not mapped there */
 	const int *uffds; /* one a shard, made in this process, no handshake yet; ownership moves */
+	uint64_t tag;	  /* told of its children */
 };
 
 /*
@@ -104,9 +105,8 @@ struct process_spec {
  */
 int vm_process_add(struct vm *vm, const struct process_spec *process, uint32_t *ret_process);
 /*
- * Stops serving the process and closes our descriptors. A live process is unregistered first; so
- * that nobody meets a hole, the VM must have no page out unless the process is dead or has unmapped
- * all.
+ * Stops serving the process and closes our descriptors; a live one is unregistered first. So that
+ * nobody meets a hole, no page may be out unless the process is dead or has unmapped all.
  */
 void vm_process_remove(struct vm *vm, uint32_t process);
 uint32_t vm_process_count(const struct vm *vm);
@@ -119,7 +119,7 @@ bool vm_is_registered(const struct vm *vm);
 /* Space of freed slots goes back to the file system, at most @max_bytes now. Returns how much. */
 uint64_t engine_release_space(struct engine *engine, uint64_t max_bytes);
 
-/* Things that happened on the shards and that control should tell or act on. */
+/* What happened on the shards that control should tell or act on. */
 enum engine_event_kind {
 	ENGINE_PAGE_POISONED, /* its only copy could not be read back */
 	ENGINE_WRITE_ERROR,

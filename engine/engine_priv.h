@@ -32,6 +32,7 @@ struct engine {
 	bool is_encrypted; /* what VMs store */
 	bool is_plain;	   /* faults bring their own pages only */
 	bool has_threads;
+	struct children_home children;
 	bool is_pinned;
 	int cpus[SHARDS_MAX]; /* of the shards, when pinned */
 	struct digest_secret secret;

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#include "engine/engine.h"
+#include "engine/engine_priv.h"
 #include "engine/served.h"
 #include "engine/shard.h"
 #include "io/uffd.h"
@@ -72,14 +72,39 @@ static void layout_changed(struct shard *shard, struct served *served, enum engi
 			  });
 }
 
-static void handle_forked(struct shard *shard, struct served *served, int uffd)
+uint64_t event_keep_children(struct shard *shard, const struct served *parent,
+	const struct uffd_message *messages, uint32_t count)
 {
+	const struct children_home *home = &shard->engine->children;
+	struct engine_child child = {parent->tag, shard->id, shard->next_child};
+	uint64_t kept = 0;
+
+	shard_assert_owner(shard);
+	ASSERT(count <= UFFD_BATCH_MAX);
+	for (uint32_t i = 0; i < count && home->keep; i++) {
+		if (messages[i].kind != UFFD_FORKED)
+			continue;
+		if (home->keep(home->context, &child, messages[i].fd) == 0)
+			kept |= 1ull << i;
+		child.number++;
+	}
+	return kept;
+}
+
+void event_forked(struct shard *shard, struct served *served, int uffd, bool is_kept)
+{
+	const uint32_t number = shard->next_child++;
 	int error;
 
+	shard_assert_owner(shard);
+	ASSERT(uffd >= 0);
 	served_reap_children(shard, served->vm);
-	error = served_add_child(shard, served, uffd);
-	if (error)
+	error = served_add_child(shard, served, uffd, number);
+	/* Who is not served waits. If nobody had its descriptor it would read zeros instead. */
+	if (error && is_kept)
 		close_fd(uffd); /* @shard close */
+	if (!error && !is_kept && shard->engine->children.keep)
+		error = -ENOTCONN;
 	layout_changed(shard, served, ENGINE_PROCESS_FORKED, 0, error);
 }
 
@@ -100,10 +125,10 @@ void event_handle(struct shard *shard, struct served *served, const struct uffd_
 			&served->spans, message->address, message->end, message->moved_to);
 		layout_changed(shard, served, ENGINE_RANGE_MOVED, message->address, error);
 		break;
-	case UFFD_FORKED: handle_forked(shard, served, message->fd); break;
 	case UFFD_FAULT_MISSING:
 	case UFFD_FAULT_MINOR:
 	case UFFD_FAULT_WP:
+	case UFFD_FORKED:
 	case UFFD_OTHER: break;
 	}
 }

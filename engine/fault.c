@@ -314,8 +314,11 @@ bool fault_read_messages(struct shard *shard, struct served *served)
 	ASSERT(got <= (int)UFFD_BATCH_MAX);
 	/* Less than a batch: empty. More may come meanwhile, and the poll will say so. */
 	served->is_readable = got == (int)UFFD_BATCH_MAX;
-	if (got > 0)
-		served->message_ns = now;
+	if (got <= 0)
+		return false;
+	const uint64_t kept = event_keep_children(shard, served, message, (uint32_t)got);
+
+	served->message_ns = now;
 	for (int i = 0; i < got; i++) {
 		switch (message[i].kind) {
 		case UFFD_FAULT_MISSING:
@@ -324,9 +327,11 @@ bool fault_read_messages(struct shard *shard, struct served *served)
 		case UFFD_REMOVED:
 		case UFFD_UNMAPPED:
 		case UFFD_MOVED:
-		case UFFD_FORKED:
 		case UFFD_OTHER: event_handle(shard, served, &message[i]); break;
+		case UFFD_FORKED:
+			event_forked(shard, served, message[i].fd, (kept >> i & 1) != 0);
+			break;
 		}
 	}
-	return got > 0;
+	return true;
 }

@@ -150,6 +150,7 @@ static int serve(struct vm *vm, uint32_t index)
 			.kind = COMMAND_SERVE,
 			.process = index,
 			.uffd = process->uffd[i],
+			.tag = process->tag,
 			.spans = &spans,
 		};
 
@@ -175,6 +176,7 @@ static int process_open(
 	memset(process, 0, sizeof(*process));
 	process->is_used = true;
 	process->pid = spec->pid;
+	process->tag = spec->tag;
 	process->pidfd = errno_of(fcntl(spec->pidfd, F_DUPFD_CLOEXEC, 3)); /* @control fcntl */
 	process->pagemap = guest_pagemap_open(spec->pid);
 	memcpy(process->uffd, spec->uffds, vm->shard_count * sizeof(process->uffd[0]));
@@ -331,6 +333,40 @@ int vm_resume(struct vm *vm)
 		if (vm->process[i].is_used)
 			each_range(vm, &vm->process[i], vm->chunk_count, uffd_wake);
 	return error;
+}
+
+/* As after a fork it has what its parent has, and one descriptor a shard. */
+static void wake_child(const struct vm *vm, uint32_t process, uint32_t shard, int uffd)
+{
+	struct vm_process child = vm->process[process];
+
+	for (uint32_t i = 0; i < vm->shard_count; i++)
+		child.uffd[i] = i == shard ? uffd : -1;
+	each_range(vm, &child, vm->chunk_count, uffd_wake);
+}
+
+int vm_child_adopt(struct vm *vm, uint32_t process, const struct engine_child *child, int uffd)
+{
+	struct command command = {
+		.kind = COMMAND_SERVE_CHILD,
+		.process = process,
+		.uffd = uffd,
+		.child_number = child->number,
+	};
+	int error;
+
+	ASSERT(process < PROCESSES_MAX);
+	if (child->shard >= vm->shard_count || !vm_is_registered(vm)) {
+		close_fd(uffd); /* @control close */
+		return -EINVAL;
+	}
+	error = (int)tell(vm, child->shard, &command);
+	if (error) {
+		close_fd(uffd); /* @control close */
+		return error;
+	}
+	wake_child(vm, process, child->shard, uffd);
+	return 0;
 }
 
 /* How often a call that must not fail is tried again when the kernel says so. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "engine/command.h"
+#include "engine/engine_priv.h"
 #include "engine/park.h"
 #include "engine/shard.h"
 #include "io/token.h"
@@ -66,6 +67,7 @@ int served_add(struct shard *shard, const struct command *command)
 		.vm = command->vm,
 		.process = command->process,
 		.uffd = command->uffd,
+		.tag = command->tag,
 		.spans = *command->spans,
 	};
 
@@ -74,7 +76,8 @@ int served_add(struct shard *shard, const struct command *command)
 	return add(shard, &served);
 }
 
-int served_add_child(struct shard *shard, const struct served *parent, int uffd)
+int served_add_child(
+	struct shard *shard, const struct served *parent, int uffd, uint32_t child_number)
 {
 	struct served child = *parent;
 
@@ -82,10 +85,36 @@ int served_add_child(struct shard *shard, const struct served *parent, int uffd)
 	ASSERT(uffd >= 0);
 	child.uffd = uffd;
 	child.is_child = true;
+	child.child_number = child_number;
+	child.is_dead = false;
+	child.is_replayed = false;
 	child.is_polled = false;
 	child.leaving = NULL;
 	child.fills = 0;
 	return add(shard, &child);
+}
+
+static const struct served *parent_of(const struct shard *shard, const struct command *command)
+{
+	const struct vm_shard *mine = shard_of_vm(shard, command->vm);
+
+	for (uint32_t i = 0; i < mine->served_count; i++)
+		if (mine->served[i]->process == command->process && !mine->served[i]->is_child)
+			return mine->served[i];
+	return NULL;
+}
+
+int served_adopt_child(struct shard *shard, const struct command *command)
+{
+	const struct served *parent = parent_of(shard, command);
+
+	shard_assert_owner(shard);
+	ASSERT(command->kind == COMMAND_SERVE_CHILD);
+	/* Numbers are not used twice: by them others tell the children apart. */
+	shard->next_child = MAX(shard->next_child, command->child_number + 1);
+	if (!parent)
+		return -ESRCH;
+	return served_add_child(shard, parent, command->uffd, command->child_number);
 }
 
 static void begin_leaving(struct shard *shard, struct served *served, struct command *command)
@@ -97,6 +126,16 @@ static void begin_leaving(struct shard *shard, struct served *served, struct com
 	unpoll(shard, served);
 }
 
+static void close_child(struct shard *shard, const struct served *served)
+{
+	const struct children_home *home = &shard->engine->children;
+	const struct engine_child child = {served->tag, shard->id, served->child_number};
+
+	close_fd(served->uffd); /* @shard close */
+	if (home->drop)
+		home->drop(home->context, &child);
+}
+
 static void forget(struct shard *shard, struct served *served)
 {
 	struct vm_shard *mine = shard_of_vm(shard, served->vm);
@@ -106,7 +145,7 @@ static void forget(struct shard *shard, struct served *served)
 		if (mine->served[i] == served)
 			mine->served[i] = mine->served[--mine->served_count];
 	if (served->is_child)
-		close_fd(served->uffd); /* @shard close */
+		close_child(shard, served);
 	served->vm = NULL;
 	served->leaving = NULL;
 	if (command->kind == COMMAND_UNSERVE)

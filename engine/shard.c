@@ -200,6 +200,7 @@ static void take_command(struct shard *shard, struct command *command)
 	switch (command->kind) {
 	case COMMAND_CHUNK: task_begin(shard, command); return;
 	case COMMAND_SERVE: command->outcome = served_add(shard, command); break;
+	case COMMAND_SERVE_CHILD: command->outcome = served_adopt_child(shard, command); break;
 	case COMMAND_UNSERVE: served_leave(shard, command); return;
 	case COMMAND_FORGET_CHILDREN: served_forget_children(shard, command->vm); break;
 	case COMMAND_RECORD: shard_of_vm(shard, command->vm)->recorder = command->recorder; break;

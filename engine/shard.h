@@ -8,8 +8,7 @@
  *   3. copy in what reads brought; read ahead along replays
  *   4. take commands while there is room for their work, and give each chunk task a bounded slice
  *
- * shard_run() is step, spin a little after activity, sleep. A test owns shards without threads and
- * steps them itself.
+ * shard_run() is step, spin a little after activity, sleep. Tests step shards without threads.
  */
 #ifndef VMSWAP_ENGINE_SHARD_H
 #define VMSWAP_ENGINE_SHARD_H
@@ -23,7 +22,7 @@
 #include "engine/limits.h"
 #include "engine/park.h"
 #include "engine/seal.h"
-#include "engine/spans.h"
+#include "engine/served.h"
 #include "engine/task.h"
 #include "engine/vm.h"
 
@@ -32,9 +31,6 @@ struct command;
 struct engine;
 struct slots;
 struct uring;
-
-/* Descriptors one shard serves: one a process of every VM, children included. */
-#define SERVED_MAX 256u
 
 /* What a completion is for. */
 enum token_kind {
@@ -45,22 +41,6 @@ enum token_kind {
 	TOKEN_PUNCH,	/* index: task */
 	TOKEN_SPACE,	/* the space of a slot group is given back */
 	TOKEN_UNPOLL,	/* index: served whose poll is cancelled */
-};
-
-/* A process's descriptor as this shard serves it. */
-struct served {
-	struct vm *vm;	  /* NULL: free */
-	uint32_t process; /* index in the VM; of the parent for a child */
-	int uffd;
-	bool is_child;		 /* forked while served; its descriptor is ours to close */
-	bool is_readable;	 /* messages may be there */
-	bool is_polled;		 /* a multishot poll is armed */
-	uint64_t message_ns;	 /* of the last message */
-	bool is_dead;		 /* a call said so; control will take it away */
-	bool is_replayed;	 /* replays of the VM may go on, into this process */
-	struct command *leaving; /* the COMMAND_UNSERVE to answer once nothing refers to this */
-	uint32_t fills;		 /* reads under way on behalf of this */
-	struct spans spans;
 };
 
 struct shard {
@@ -88,6 +68,7 @@ struct shard {
 	uint32_t space_slot;
 	struct served *served; /* SERVED_MAX */
 	uint32_t served_end;   /* one past the last used */
+	uint32_t next_child;   /* number of the next child */
 	struct fills fills;
 	struct seals seals;
 	struct parked parked;

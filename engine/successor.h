@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 struct engine;
+struct engine_child;
 struct process_spec;
 struct vm;
 
@@ -60,6 +61,11 @@ void vm_parts(const struct vm *vm, int ret_fds[VM_PARTS]);
  * engine_resume(); vm_resume() then registers it where the VM is.
  */
 int vm_process_adopt(struct vm *vm, const struct process_spec *process, uint32_t *ret_process);
+/*
+ * After vm_resume(): a child of @process that a predecessor served, at its parent's addresses.
+ * @uffd is ours from now on. -EINVAL: there is no such shard, or no page can be out.
+ */
+int vm_child_adopt(struct vm *vm, uint32_t process, const struct engine_child *child, int uffd);
 /*
  * All processes of a predecessor are adopted: registers what was registered, whole, and wakes
  * whoever waits for an answer to a message that died with the predecessor. -errno.

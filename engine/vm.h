@@ -65,6 +65,7 @@ struct vm_shard {
 struct vm_process {
 	bool is_used;
 	int pid;
+	uint64_t tag; /* process_spec */
 	int pidfd;
 	int pagemap; /* -1 when it could not be opened */
 	int uffd[SHARDS_MAX];

@@ -15,8 +15,8 @@ union control {
 	char bytes[CMSG_SPACE(HANDOVER_FDS_MAX * sizeof(int))];
 };
 
-int handover_send(
-	int socket, const struct handover_message *message, const int *fds, uint32_t count)
+static int send_message(int socket, const struct handover_message *message, const int *fds,
+	uint32_t count, int flags)
 {
 	ASSERT(count <= HANDOVER_FDS_MAX);
 	ASSERT(message->magic == HANDOVER_MAGIC);
@@ -33,7 +33,19 @@ int handover_send(
 		control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
 		memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
 	}
-	return sendmsg(socket, &header, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return sendmsg(socket, &header, flags | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int handover_send(
+	int socket, const struct handover_message *message, const int *fds, uint32_t count)
+{
+	return send_message(socket, message, fds, count, 0);
+}
+
+int handover_post(
+	int socket, const struct handover_message *message, const int *fds, uint32_t count)
+{
+	return send_message(socket, message, fds, count, MSG_DONTWAIT);
 }
 
 static uint32_t take_fds(struct msghdr *header, int *ret_fds)

@@ -2,13 +2,15 @@
 /*
  * What the worker and its supervisor say to each other: one fixed struct a message, over a
  * SOCK_SEQPACKET pair, descriptors beside it. The worker asks, the supervisor answers each request
- * once, in order; nothing is ever sent unasked.
+ * once, in order, but those of serial 0: nobody waits for their answers. Nothing is ever sent
+ * unasked.
  *
  *   worker                                      supervisor
  *   HELLO                                  ──►  restarts, upgrade, count of entries
  *   FETCH entry, first                     ──►  name, total, the descriptors from first on
  *   STORE name, first, total + descriptors ──►  held: an entry counts once all of it is there
  *   FORGET name                            ──►  closed
+ *   FORGET_BELOW name                      ──►  all whose names begin with name and "/" are closed
  *   READY                                  ──►  whoever started the daemon is told
  *   UPGRADE + one descriptor, a program    ──►  about to be killed and replaced
  *   BYE                                    ──►  the exit that follows is orderly
@@ -47,6 +49,7 @@ enum handover_kind {
 	HANDOVER_FETCH,
 	HANDOVER_STORE,
 	HANDOVER_FORGET,
+	HANDOVER_FORGET_BELOW,
 	HANDOVER_READY,
 	HANDOVER_UPGRADE,
 	HANDOVER_BYE,
@@ -62,7 +65,7 @@ enum handover_upgrade {
 
 struct handover_message {
 	uint64_t magic;
-	uint64_t serial; /* the answer's is its request's */
+	uint64_t serial; /* the answer's is its request's; 0: no answer */
 	uint32_t kind;	 /* enum handover_kind */
 	int32_t result;	 /* of an answer: 0 or -errno */
 	uint32_t entry;	 /* FETCH: which, from 0; answer to HELLO: how many there are */
@@ -80,6 +83,9 @@ static_assert(sizeof(struct handover_message) == 112, "no padding, the same in e
  * SIGPIPE, allocates nothing. Whether it waits is the socket's matter.
  */
 int handover_send(
+	int socket, const struct handover_message *message, const int *fds, uint32_t count);
+/* As above, but -EAGAIN when it would wait. Any thread of the worker. */
+int handover_post(
 	int socket, const struct handover_message *message, const int *fds, uint32_t count);
 /*
  * Receives one; @ret_fds has room for HANDOVER_FDS_MAX, which are the caller's then. -EBADMSG: not

@@ -60,6 +60,14 @@ static int forget_name(struct supervisor *supervisor, const char *name)
 	return 0;
 }
 
+static void forget_below(struct supervisor *supervisor, const char *name)
+{
+	const struct store_entry *entry;
+
+	while ((entry = store_find_below(&supervisor->store, name)) != NULL)
+		forget(supervisor, entry);
+}
+
 static int upgrade(struct supervisor *supervisor, struct request *request)
 {
 	if (request->fd_count != 1)
@@ -113,12 +121,18 @@ static void answer(struct supervisor *supervisor, struct request *request)
 	case HANDOVER_FETCH: answer.result = fetch(supervisor, asked, &answer, &fds, &count); break;
 	case HANDOVER_STORE: answer.result = store(supervisor, request); break;
 	case HANDOVER_FORGET: answer.result = forget_name(supervisor, asked->name); break;
+	case HANDOVER_FORGET_BELOW: forget_below(supervisor, asked->name); break;
 	case HANDOVER_READY: supervisor_worker_is_ready(supervisor); break;
 	case HANDOVER_UPGRADE: answer.result = upgrade(supervisor, request); break;
 	case HANDOVER_BYE: supervisor->worker.said_bye = true; break;
 	case HANDOVER_ANSWER: answer.result = -EINVAL; break;
 	}
 	drop_fds(request);
+	if (asked->serial == 0) {
+		if (answer.result < 0)
+			log_warning("%s: %s", asked->name, strerror(-answer.result));
+		return;
+	}
 	/* The socket does not wait: a worker that asks without reading goes without an answer. */
 	rc = handover_send(supervisor->worker.socket, &answer, fds, count);
 	if (rc < 0)

@@ -85,6 +85,19 @@ const struct store_entry *store_find(const struct store *store, const char *name
 	return NULL;
 }
 
+const struct store_entry *store_find_below(const struct store *store, const char *name)
+{
+	const size_t length = strlen(name);
+
+	for (uint32_t i = 0; i < store_count(store); i++) {
+		const struct store_entry *entry = &store->entries[i];
+
+		if (strncmp(entry->name, name, length) == 0 && entry->name[length] == '/')
+			return entry;
+	}
+	return NULL;
+}
+
 void store_remove(struct store *store, const struct store_entry *entry)
 {
 	const uint32_t index = (uint32_t)(entry - store->entries);

@@ -50,6 +50,8 @@ const struct store_entry *store_find(const struct store *store, const char *name
 uint32_t store_count(const struct store *store);
 /* Closes an entry's descriptors; others move up. */
 void store_remove(struct store *store, const struct store_entry *entry);
+/* The first complete entry below @name: its own name begins with @name and a "/"; or NULL. */
+const struct store_entry *store_find_below(const struct store *store, const char *name);
 /* What never became complete: its sender is gone. */
 void store_drop_incomplete(struct store *store);
 /* Complete entries that are not the daemon's own. */

@@ -9,7 +9,8 @@ back-end for tests.
 Lines on stdin: `check` verifies every page, `write` gives every page new content (the generation is
 told with the command: `check 3`; `check 3 100` leaves the first hundred out), `discard FIRST COUNT`
 gives pages back with MADV_REMOVE, `zeros FIRST COUNT` verifies that pages are zero, `peek` reads
-one page in 300, `unmap` lets go.
+one page in 300, `unmap` lets go. `fork` makes a child that maps the memory and waits; `child
+check 3` lets the youngest verify and end, `child end` end at once; `join` waits for its end.
 """
 import mmap
 import os
@@ -51,6 +52,30 @@ def verify(memory, generation, first=0):
     print("OK checked", flush=True)
 
 
+class Child:
+    """A forked process that waits for a line of its own."""
+
+    def __init__(self, memory):
+        read, self.write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self.write)
+            words = os.fdopen(read).readline().split()
+            if words[0] == "check":
+                verify(memory, *map(int, words[1:]))
+            os._exit(0)
+        os.close(read)
+        print(f"OK forked {self.pid}", flush=True)
+
+    def tell(self, line):
+        os.write(self.write, (line + "\n").encode())
+
+    def join(self):
+        os.waitpid(self.pid, 0)
+        os.close(self.write)
+        print("OK ended", flush=True)
+
+
 def main():
     if sys.argv[1] in ("own", "sparse"):
         fd = os.memfd_create("mapper")
@@ -61,6 +86,7 @@ def main():
     if sys.argv[1] != "join":
         write(memory, 0)
     print("READY", flush=True)
+    children = []
     for line in sys.stdin:
         words = line.split()
         if words[0] == "check":
@@ -77,6 +103,12 @@ def main():
             first, count = int(words[1]) * PAGE, int(words[2]) * PAGE
             print("OK zeros" if not any(memory[first:first + count]) else "BAD not zeros",
                   flush=True)
+        elif words[0] == "fork":
+            children.append(Child(memory))
+        elif words[0] == "child":
+            children[-1].tell(" ".join(words[1:]))
+        elif words[0] == "join":
+            children.pop().join()
         else:
             memory.close()
             print("OK unmapped", flush=True)

@@ -97,6 +97,37 @@ Test(keeper, a_successor_finds_what_was_stored)
 	end();
 }
 
+/* As shards do it: nothing comes back, and the next answer is the next request's. */
+Test(keeper, what_is_posted_is_stored_and_forgotten)
+{
+	struct keeper *keeper = open_keeper();
+	char name[KEEPER_NAME_BYTES];
+	uint32_t index = 0;
+	int fd = -1;
+
+	cr_expect_eq(keeper_post_store(keeper, "vm-1/a", STDIN_FILENO), 0);
+	cr_expect_eq(keeper_post_store(keeper, "vm-1/b", STDIN_FILENO), 0);
+	cr_expect_eq(keeper_post_store(keeper, "vm-2/a", STDIN_FILENO), 0);
+	cr_expect_eq(keeper_post_forget(keeper, "vm-1/a"), 0);
+	cr_expect_eq(keeper_ready(keeper), 0);
+	cr_expect_eq(store_count(&supervisor.store), 2);
+	keeper_close(keeper);
+	end();
+	keeper = open_keeper();
+
+	cr_assert(keeper_next_below(keeper, "vm-1", &index, name, &fd));
+	cr_expect_str_eq(name, "vm-1/b");
+	cr_expect_eq(inode(fd), inode(STDIN_FILENO));
+	cr_expect(!keeper_next_below(keeper, "vm-1", &index, name, &fd));
+	keeper_forget_below(keeper, "vm-1");
+	index = 0;
+	cr_expect(!keeper_next_below(keeper, "vm-1", &index, name, &fd));
+	cr_expect_null(store_find_below(&supervisor.store, "vm-1"));
+	cr_expect_not_null(store_find_below(&supervisor.store, "vm-2"));
+	keeper_close(keeper);
+	end();
+}
+
 Test(keeper, many_descriptors_take_several_messages)
 {
 	const uint32_t count = 3 * HANDOVER_FDS_MAX + 7;

@@ -55,6 +55,24 @@ Test(store, what_stays_incomplete_is_closed)
 	cr_expect_eq(store_count(&store), 1);
 }
 
+Test(store, names_below_another_are_found)
+{
+	int fds[4] = {open_null(), open_null(), open_null(), open_null()};
+
+	add("vm-1", fds, 1);
+	add("vm-10/0", fds + 1, 1);
+	cr_expect_null(store_find_below(&store, "vm-1"));
+	add("vm-1/0", fds + 2, 1);
+	add("vm-1/1", fds + 3, 1);
+
+	const struct store_entry *entry = store_find_below(&store, "vm-1");
+	cr_assert_not_null(entry);
+	cr_expect_str_eq(entry->name, "vm-1/0");
+	store_remove(&store, entry);
+	cr_expect_str_eq(store_find_below(&store, "vm-1")->name, "vm-1/1");
+	cr_expect_null(store_find_below(&store, "vm-1/1"));
+}
+
 Test(store, parts_that_are_not_due_are_refused)
 {
 	int fds[3] = {open_null(), open_null(), open_null()};

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ctl/children.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/attach.h"
+#include "ctl/keeper.h"
+#include "ctl/ledger.h"
+#include "engine/successor.h"
+#include "queue/base/assert.h"
+#include "queue/base/err.h"
+#include "queue/base/log.h"
+
+#define PLACE_SHIFT  32
+#define NUMBER_SHIFT 48
+
+uint64_t children_tag(uint32_t number, uint32_t place, pid_t pid)
+{
+	ASSERT(place < PROCESSES_MAX);
+	ASSERT(pid > 0);
+	return (uint64_t)number << NUMBER_SHIFT | (uint64_t)place << PLACE_SHIFT | (uint32_t)pid;
+}
+
+static uint32_t number_of(uint64_t tag)
+{
+	return (uint32_t)(tag >> NUMBER_SHIFT);
+}
+
+static uint32_t place_of(uint64_t tag)
+{
+	return (uint32_t)(tag >> PLACE_SHIFT) & UINT16_MAX;
+}
+
+static void name_child(const struct engine_child *child, char ret_name[KEEPER_NAME_BYTES])
+{
+	char vm[KEEPER_NAME_BYTES];
+
+	ledger_vm_name(number_of(child->tag), vm);
+	(void)snprintf(ret_name, KEEPER_NAME_BYTES, "%.16s/%u.%u.%u.%u", vm, place_of(child->tag),
+		(uint32_t)child->tag, child->shard, child->number);
+}
+
+/* The number behind @separator, up to @max. */
+static bool take_number(const char **text, char separator, uint32_t max, uint32_t *ret_number)
+{
+	unsigned long number;
+	char *end;
+
+	if (**text != separator || !isdigit((unsigned char)(*text)[1]))
+		return false;
+	number = strtoul(*text + 1, &end, 10);
+	if (number > max)
+		return false;
+	*text = end;
+	*ret_number = (uint32_t)number;
+	return true;
+}
+
+/* Of a child of VM number @number. */
+static bool parse_child(const char *name, uint32_t number, struct engine_child *ret_child)
+{
+	const char *text = strchr(name, '/');
+	uint32_t place;
+	uint32_t pid;
+
+	if (!text || !take_number(&text, '/', PROCESSES_MAX - 1, &place) ||
+		!take_number(&text, '.', INT32_MAX, &pid) || pid == 0 ||
+		!take_number(&text, '.', SHARDS_MAX - 1, &ret_child->shard) ||
+		!take_number(&text, '.', UINT32_MAX - 1, &ret_child->number) || *text != '\0')
+		return false;
+	ret_child->tag = children_tag(number, place, (pid_t)pid);
+	return true;
+}
+
+static int keep(void *context, const struct engine_child *child, int uffd)
+{
+	const struct keeper *keeper = context;
+	char name[KEEPER_NAME_BYTES];
+
+	name_child(child, name);
+	return keeper_post_store(keeper, name, uffd);
+}
+
+/* What does not come to pass is made good by children_forget(). */
+static void drop(void *context, const struct engine_child *child)
+{
+	const struct keeper *keeper = context;
+	char name[KEEPER_NAME_BYTES];
+
+	name_child(child, name);
+	(void)keeper_post_forget(keeper, name);
+}
+
+struct children_home children_home(struct keeper *keeper)
+{
+	if (!keeper)
+		return (struct children_home){0};
+	return (struct children_home){.context = keeper, .keep = keep, .drop = drop};
+}
+
+static const struct member *parent_of(
+	const struct attachment *attachment, const struct engine_child *child)
+{
+	for (uint32_t i = 0; i < attachment->member_count; i++) {
+		const struct member *member = &attachment->member[i];
+
+		if (member->place == place_of(child->tag) &&
+			member->target.pid == (pid_t)(uint32_t)child->tag)
+			return member;
+	}
+	return NULL;
+}
+
+/* Where it cannot be served it waits: the supervisor has its descriptor still. */
+static void adopt_child(
+	const struct attachment *attachment, const struct engine_child *child, int lent)
+{
+	const struct member *parent = parent_of(attachment, child);
+	const int uffd = errno_of(fcntl(lent, F_DUPFD_CLOEXEC, 3));
+	int rc = uffd < 0 ? uffd : -ESRCH;
+
+	if (parent && uffd >= 0)
+		rc = vm_child_adopt(attachment->vm, parent->process, child, uffd);
+	else
+		close_fd(uffd);
+	if (rc < 0)
+		log_error("a child of process %d of %s is not served and waits: %s",
+			(int)(uint32_t)child->tag, ledger_vm(&attachment->ledger)->name,
+			strerror(-rc));
+}
+
+void children_adopt(struct attachment *attachment)
+{
+	const struct ledger_entry *entry = &attachment->ledger;
+	char vm[KEEPER_NAME_BYTES];
+	char name[KEEPER_NAME_BYTES];
+	struct engine_child child;
+	uint32_t index = 0;
+	int lent;
+
+	if (!vm_is_registered(attachment->vm)) {
+		children_forget(entry);
+		return;
+	}
+	ledger_vm_name(entry->number, vm);
+	while (keeper_next_below(entry->keeper, vm, &index, name, &lent))
+		if (parse_child(name, entry->number, &child))
+			adopt_child(attachment, &child, lent);
+}
+
+void children_forget(const struct ledger_entry *entry)
+{
+	char name[KEEPER_NAME_BYTES];
+
+	ledger_vm_name(entry->number, name);
+	keeper_forget_below(entry->keeper, name);
+}

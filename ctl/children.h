@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Children that a VMM forked: the supervisor holds their userfaultfds, by names below their VM's in
+ * the ledger ("vm-N/PLACE.PID.SHARD.NUMBER"), so that they wait for the next worker, and do not
+ * read zeros, when this one dies. What no other process can bring back is lost with the supervisor:
+ * --recover finds no children.
+ */
+#ifndef VMSWAP_CTL_CHILDREN_H
+#define VMSWAP_CTL_CHILDREN_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "engine/engine.h"
+
+struct attachment;
+struct keeper;
+struct ledger_entry;
+
+/* The engine's, whose shards call it; @keeper outlives the engine. */
+struct children_home children_home(struct keeper *keeper);
+/* What the engine tells of a child: process @pid in place @place of VM @number has it. */
+uint64_t children_tag(uint32_t number, uint32_t place, pid_t pid);
+/* The VM's processes are served: so are their children, or nobody needs to. Start-up only. */
+void children_adopt(struct attachment *attachment);
+/* No page is out any more: whatever of them is left goes on by itself. */
+void children_forget(const struct ledger_entry *entry);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Children that processes of a VM fork while they are served, and who holds on to them. */
+#ifndef VMSWAP_ENGINE_CHILD_H
+#define VMSWAP_ENGINE_CHILD_H
+
+#include <stdint.h>
+
+/* A child that a process of a VM forked while it was served. */
+struct engine_child {
+	uint64_t tag;	 /* of the process, process_spec */
+	uint32_t shard;	 /* each child has a userfaultfd a shard */
+	uint32_t number; /* among all that this shard has ever had, predecessors' included */
+};
+
+/*
+ * Who outlives the engine holds the userfaultfds of children for a successor. Nobody else has them,
+ * and a child whose userfaultfd is closed reads zeros where a page is out. On shard threads: must
+ * not block.
+ */
+struct children_home {
+	void *context;
+	/* Holds a duplicate of @uffd. -errno: it does not. NULL: there is nobody. */
+	int (*keep)(void *context, const struct engine_child *child, int uffd);
+	/* The child has ended, or needs nobody any more. */
+	void (*drop)(void *context, const struct engine_child *child);
+};
+
+#endif

@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A VMM forks while its memory is out, and the worker dies: the child never reads zeros, whoever
+serves it next; and nothing of children is left at their end."""
+import os
+import signal
+
+import vmswap_e2e
+from e2e_rescue import vmswapctl
+from vmswap_crash import adopt, into_minimal_mode, into_waiting, next_worker, taken_over
+from vmswap_e2e import check, wait_until
+from vmswap_mapper import do, mapper
+
+MIB = 64
+PAGES = MIB * 256
+# engine/limits.h: of a VM, children included.
+PROCESSES_MAX = 32
+
+
+def kept(daemon):
+    """Userfaultfds that the supervisor holds."""
+    folder = f"/proc/{daemon.process.pid}/fd"
+    links = [vmswap_e2e.read_link(f"{folder}/{fd}") for fd in os.listdir(folder)]
+    return sum("userfaultfd" in link for link in links)
+
+
+def out(rig, *args):
+    """A mapper with all its memory out."""
+    daemon = rig.daemon(*args)
+    vmm = mapper(rig, "vmm", "own", MIB)
+    vm = daemon.attach(vmm.pid, name="vm")
+    vm.run("enable")
+    vm.run("swap_out")
+    check(vm.metrics()["swap_pages"] == PAGES, "all pages are out")
+    return daemon, vmm, vm
+
+
+def fork(daemon, vmm):
+    """A child, whose descriptors the supervisor has."""
+    before = kept(daemon)
+    do(vmm, "fork")
+    wait_until(lambda: kept(daemon) == before + 2, "one a shard is kept")
+
+
+def child_verifies(vmm):
+    mark = vmm.mark()
+    vmm.send("child check 0\n")
+    vmm.expect("^OK checked", since=mark)
+    do(vmm, "join")
+
+
+def kill_worker(daemon):
+    os.kill(daemon.pid, signal.SIGKILL)
+    adopt(daemon, next_worker(daemon, daemon.pid))
+    return taken_over(daemon, "vm")
+
+
+def test_the_next_worker_serves_a_child(rig):
+    daemon, vmm, _ = out(rig)
+    fork(daemon, vmm)
+
+    kill_worker(daemon)
+    kill_worker(daemon)
+
+    child_verifies(vmm)
+    do(vmm, "check 0")
+
+
+def test_a_child_that_waits_for_a_page_is_woken_by_the_next_worker(rig):
+    daemon, vmm, _ = out(rig)
+    fork(daemon, vmm)
+
+    mark = vmm.mark()
+    os.kill(daemon.pid, signal.SIGSTOP)
+    vmm.send("child check 0\n")
+    check(not any("OK checked" in line for line in vmm.lines[mark:]), "nobody serves it")
+    os.kill(daemon.pid, signal.SIGKILL)
+    adopt(daemon, next_worker(daemon, daemon.pid))
+
+    vmm.expect("^OK checked", since=mark)
+    do(vmm, "join")
+    do(vmm, "check 0")
+
+
+def test_children_of_before_and_after_a_death_are_told_apart(rig):
+    daemon, vmm, _ = out(rig)
+    fork(daemon, vmm)
+    kill_worker(daemon)
+    fork(daemon, vmm)
+    kill_worker(daemon)
+    fork(daemon, vmm)
+
+    for _ in range(3):
+        child_verifies(vmm)
+
+
+def test_a_child_that_forked_while_there_was_no_worker_is_served(rig):
+    daemon, vmm, _ = out(rig)
+    os.kill(daemon.pid, signal.SIGSTOP)
+    mark = vmm.mark()
+    vmm.send("fork\n")
+    os.kill(daemon.pid, signal.SIGKILL)
+    adopt(daemon, next_worker(daemon, daemon.pid))
+    vmm.expect("^OK forked", since=mark)
+
+    child_verifies(vmm)
+
+
+def test_a_child_goes_on_by_itself_after_disable(rig):
+    daemon, vmm, vm = out(rig)
+    before = kept(daemon)
+    fork(daemon, vmm)
+
+    vm.run("disable")
+
+    check(kept(daemon) == before, "none of the child is kept")
+    os.kill(daemon.pid, signal.SIGSTOP)
+    child_verifies(vmm)
+    os.kill(daemon.pid, signal.SIGCONT)
+    vm.detach()
+    daemon.check_idle()
+
+
+def test_nothing_is_left_of_children_that_end(rig):
+    daemon, vmm, vm = out(rig)
+    before = kept(daemon)
+    for _ in range(10):
+        do(vmm, "fork")
+        vmm.send("child end\n")
+        do(vmm, "join")
+
+    # The dead are buried when the next is born.
+    wait_until(lambda: kept(daemon) <= before + 2, lambda: f"{before}, now {kept(daemon)}")
+    do(vmm, "check 0")
+    vm.run("disable")
+    check(kept(daemon) == before, "none is kept")
+
+
+def test_children_that_are_too_many_wait(rig):
+    daemon, vmm, vm = out(rig)
+    for _ in range(PROCESSES_MAX):
+        fork(daemon, vmm)
+
+    mark = vmm.mark()
+    vmm.send("child check 0\n")
+    vm.run("disable")
+
+    vmm.expect("^OK checked", since=mark)
+    do(vmm, "join")
+    do(vmm, "check 0")
+    for _ in range(PROCESSES_MAX - 1):
+        vmm.send("child end\n")
+        do(vmm, "join")
+    vm.detach()
+    daemon.check_idle()
+
+
+def test_a_child_is_served_in_minimal_mode(rig):
+    daemon, vmm, _ = out(rig)
+    fork(daemon, vmm)
+
+    into_minimal_mode(daemon)
+
+    child_verifies(vmm)
+
+
+def test_a_child_waits_for_a_rescue(rig):
+    daemon, vmm, _ = out(rig)
+    fork(daemon, vmm)
+    into_waiting(daemon)
+
+    mark = vmm.mark()
+    vmm.send("child check 0\n")
+    code, text = vmswapctl(daemon, "rescue")
+
+    check(code == 0, text)
+    vmm.expect("^OK checked", since=mark)
+    do(vmm, "join")
+    do(vmm, "check 0")
+
+
+def test_an_upgrade_keeps_a_child(rig):
+    daemon, vmm, _ = out(rig)
+    fork(daemon, vmm)
+    old = daemon.pid
+
+    code, text = vmswapctl(daemon, "upgrade")
+    check(code == 0, text)
+    adopt(daemon, next_worker(daemon, old))
+
+    child_verifies(vmm)
+
+
+if __name__ == "__main__":
+    vmswap_e2e.main(globals())
