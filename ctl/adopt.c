@@ -11,6 +11,7 @@
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
+#include "queue/base/probe.h"
 
 static int adopt_vm(
 	struct engine *engine, const struct ledger_found *found, struct attachment *ret_attachment)
@@ -60,6 +61,7 @@ int adopt_open(struct keeper *keeper, struct engine *engine, struct adopted *ret
 			return rc;
 		}
 		adopted.attachment[adopted.count++] = attachment;
+		PROBE(adopt, tables);
 	}
 	*ret_adopted = adopted;
 	return 0;
@@ -108,6 +110,7 @@ static int adopt_process(struct attachment *attachment, uint32_t place)
 		return rc;
 	member->is_joined = true;
 	attachment->member_count++;
+	PROBE(adopt, process);
 	return 0;
 }
 
@@ -135,6 +138,7 @@ int adopt_resume(struct engine *engine, struct adopted *adopted)
 	for (uint32_t i = 0; i < adopted->count; i++)
 		vms[i] = adopted->attachment[i]->vm;
 	rc = engine_resume(engine, vms, adopted->count);
+	PROBE(adopt, shards);
 	if (rc < 0)
 		log_error("the shards cannot go on with what is kept: %s", strerror(-rc));
 	for (uint32_t i = 0; rc == 0 && i < adopted->count; i++) {

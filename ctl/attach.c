@@ -25,6 +25,7 @@
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
+#include "queue/base/probe.h"
 
 /* Longer than any I/O that a disk with working error recovery takes (design.md 3, rule 1). */
 #define DWELL_DMA_MS 30000u
@@ -57,8 +58,11 @@ static void drop_member(struct attachment *attachment, struct member *member)
 	struct member *last = &attachment->member[--attachment->member_count];
 
 	member_leave(member, attachment->vm);
+	PROBE(detach, left);
 	member_forget(member, &attachment->ledger);
+	PROBE(detach, forgotten);
 	member_close(member);
+	PROBE(detach, closed);
 	if (member != last)
 		*member = *last;
 }
@@ -290,8 +294,10 @@ static int make_vm(struct attachment *attachment, struct job *job)
 			(void)problem_set(&job->result.problem, rc, "no-memory",
 				"no page tables for the VM: %s", strerror(-rc));
 	}
+	PROBE(attach, tables);
 	if (rc == 0)
 		rc = keep_vm(attachment, job, specs);
+	PROBE(attach, kept);
 	while (opened > 0)
 		close_fd(specs[--opened].memfd);
 	return rc;
@@ -384,7 +390,9 @@ int attach_open(struct engine *engine, struct keeper *keeper, struct job *job,
 	if (rc < 0)
 		return problem_set(&job->result.problem, rc, "no-memory",
 			"no place for another VM: %s", strerror(-rc));
+	PROBE(attach, begun);
 	rc = open_all(attachment, job);
+	PROBE(attach, opened);
 	if (rc == 0) {
 		attachment->dwell_ms = choose_dwell(attachment, options->dwell_ms);
 		rc = make_vm(attachment, job);
@@ -395,7 +403,9 @@ int attach_open(struct engine *engine, struct keeper *keeper, struct job *job,
 		attach_close(attachment);
 		return rc;
 	}
+	PROBE(attach, joined);
 	ledger_vm(&attachment->ledger)->is_attached = true;
+	PROBE(attach, done);
 	report(attachment, job);
 	return 0;
 }
@@ -496,5 +506,7 @@ void attach_close(struct attachment *attachment)
 		forget_pages(attachment->vm);
 	vm_free(attachment->vm);
 	attachment->vm = NULL;
+	PROBE(detach, freed);
 	ledger_give(&attachment->ledger);
+	PROBE(detach, done);
 }

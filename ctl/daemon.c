@@ -27,6 +27,7 @@
 #include "io/storename.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
+#include "queue/base/probe.h"
 
 /* Descriptors of 32 processes on 64 shards, many VMs. */
 #define FILES_MAX 1048576u
@@ -235,6 +236,7 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	self_raise_files(FILES_MAX);
 	self_stay_in_memory();
 	rc = open_keeper(supervisor_fd, &keeper);
+	PROBE(start, fetched);
 	if (keeper)
 		open_state_files(config, &files);
 	if (rc == 0)
@@ -242,6 +244,7 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	prepare_filters(config);
 	if (rc == 0)
 		rc = start_engine(config, keeper, &engine, &adopted);
+	PROBE(start, serving);
 	if (rc == 0)
 		rc = open_manager(config, engine, keeper, &manager);
 	/* Before adopt_all(), which starts the VMs' threads: they inherit what is left. */
@@ -251,6 +254,7 @@ int daemon_run(const struct config *config, int supervisor_fd)
 		rc = install_filter();
 	if (rc == 0)
 		rc = adopt_all(manager, &adopted);
+	PROBE(start, listed);
 	/* Whoever needed one has a descriptor of its own. */
 	keeper_release(keeper);
 	/* What is kept must stay as it is: nothing is unregistered on the way out. */
@@ -269,6 +273,7 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	if (config->is_minimal)
 		log_warning("minimal mode: faults are served and memory comes back, nothing else");
 	report_ready(config, keeper);
+	PROBE(start, ready);
 	manager_run(manager);
 	manager_close(manager);
 	engine_stop(engine);

@@ -18,6 +18,7 @@
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
 #include "queue/base/err.h"
+#include "queue/base/probe.h"
 
 /* Reads that failed for want of memory or by a passing error are tried again. */
 #define READ_ROUNDS_MAX 3u
@@ -101,6 +102,7 @@ static int release(struct attachment *attachment, struct job *job)
 
 	job_set_phase(job, PHASE_RELEASING);
 	(void)vm_dispatch(vm, CHUNK_RELEASE, NULL, NULL, &result);
+	PROBE(disable, released);
 	rc = vm_unregister(vm);
 	if (rc < 0 && attach_any_alive(attachment))
 		return problem_set(&job->result.problem, rc, "unregister-failed",
@@ -127,9 +129,11 @@ int disable_run(struct worker *worker, struct job *job)
 		rc = check_room(attachment, job);
 		if (rc == 0)
 			rc = read_back(worker, job);
+		PROBE(disable, read);
 		if (rc == 0)
 			rc = release(attachment, job);
 	}
+	PROBE(disable, unregistered);
 	if (rc == 0)
 		clean_up(worker, job);
 	return rc;

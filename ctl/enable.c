@@ -23,6 +23,7 @@
 #include "ctl/zapper.h"
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
+#include "queue/base/probe.h"
 
 struct piece {
 	uint32_t first;
@@ -85,13 +86,17 @@ static int stage_piece(struct attachment *attachment, struct piece *piece, struc
 		dispatch_piece(vm, CHUNK_SETTLE, piece, NULL, &result);
 		return 0;
 	}
+	PROBE(enable, staged);
 	rc = zap_piece(attachment, piece, &unstaged, &job->result.problem);
+	PROBE(enable, zapped);
 	if (rc < 0) {
 		dispatch_piece(vm, CHUNK_RELEASE, piece, NULL, &result);
 		return rc;
 	}
 	has_marks = vm_scan_piece(vm, piece->first, piece->count, piece->bits) == 0;
+	PROBE(enable, scanned);
 	dispatch_piece(vm, CHUNK_SETTLE, piece, has_marks ? piece->bits : NULL, &result);
+	PROBE(enable, settled);
 	staged -= MIN(staged, unstaged);
 	job->result.pages += staged;
 	(void)atomic_fetch_add_explicit(&job->base_pages, staged, memory_order_relaxed);
@@ -126,6 +131,7 @@ static void give_back(struct attachment *attachment)
 	struct dispatch_result result;
 
 	(void)vm_dispatch(vm, CHUNK_RELEASE, NULL, NULL, &result);
+	PROBE(enable, releasing);
 	/* If it fails the VM stays registered, and the result says so. */
 	if (vm_unregister(vm) == 0)
 		children_forget(&attachment->ledger);
@@ -152,6 +158,7 @@ int enable_run(struct worker *worker, struct job *job)
 				"the memory of %s cannot be registered: %s", job->vm_name,
 				strerror(-rc));
 	}
+	PROBE(enable, registered);
 	rc = stage_all(worker, job);
 	if (rc < 0 && !was_registered)
 		give_back(worker_attachment(worker));

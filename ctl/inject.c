@@ -32,6 +32,7 @@
 #include "queue/base/bits.h"
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
+#include "queue/base/probe.h"
 
 /* A session that has not answered by then hangs in the kernel itself (an exec of the target that
  * does not end, text on a dead disk). */
@@ -187,6 +188,7 @@ static long ask(struct injection *injection, const struct injector_request *requ
 	message->bytes = ret_answer;
 	message->size_bytes = sizeof(*ret_answer);
 	error = send_request(injection, request);
+	PROBE(inject, asked);
 	if (!error)
 		error = injector_receive(injection->socket, message, ANSWER_MS);
 	if (error) {
@@ -222,6 +224,7 @@ int inject_begin(
 		free(injection);
 		return socket;
 	}
+	PROBE(inject, stopped);
 	injection->pid = target->pid;
 	injection->socket = socket;
 	injection->stopped_us = answer.stopped_us;
@@ -292,6 +295,7 @@ int inject_uffds(struct injection *injection, uint32_t count, int *ret_fds, int 
 	if (error)
 		return problem_set(problem, error, "no-descriptors",
 			"vmswapd has no free descriptor for %u userfaultfds", count);
+	PROBE(inject, received);
 	memcpy(ret_fds, fds, count * sizeof(*fds));
 	memcpy(ret_remote, answer.remote, count * sizeof(*ret_remote));
 	return 0;

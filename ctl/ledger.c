@@ -13,6 +13,7 @@
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
+#include "queue/base/probe.h"
 
 #define LEDGER_MAGIC	0x3172656764656c76u
 #define FDS_MAX		(1 + VM_PARTS + REGIONS_MAX)
@@ -132,6 +133,7 @@ void ledger_give(struct ledger_entry *entry)
 	ledger_vm_name(entry->number, name);
 	keeper_forget(entry->keeper, name);
 	keeper_forget_below(entry->keeper, name);
+	PROBE(ledger, forgotten);
 	if (files)
 		state_files_drop_vm(files, entry->number);
 	shared_close(&entry->memory);
@@ -153,6 +155,7 @@ int ledger_keep_vm(struct ledger_entry *entry, const struct vm *vm, const int *m
 	rc = files ? state_files_keep_vm(files, entry->number, fds[0], fds + 1) : 0;
 	if (rc < 0)
 		warn_unrecoverable(ledger_vm(entry)->name, rc);
+	PROBE(ledger, named);
 	ledger_vm_name(entry->number, name);
 	return keeper_store(entry->keeper, name, fds, 1 + VM_PARTS + count);
 }
@@ -176,6 +179,7 @@ int ledger_keep_process(struct ledger_entry *entry, const struct ledger_process 
 	rc = keeper_store(entry->keeper, name, sent, LEDGER_PROCESS_FDS + fds->uffd_count);
 	if (rc < 0)
 		return rc;
+	PROBE(ledger, stored);
 	vm->process[place] = *process;
 	vm->process[place].has_channel = fds->channel >= 0;
 	atomic_thread_fence(memory_order_release); /* read by a successor's ledger_find_vm() */
@@ -190,6 +194,7 @@ void ledger_drop_process(struct ledger_entry *entry, uint32_t place)
 
 	ASSERT(place < PROCESSES_MAX);
 	ledger_vm(entry)->process[place].is_used = false;
+	PROBE(ledger, dropped);
 	ledger_process_name(entry->number, place, name);
 	keeper_forget(entry->keeper, name);
 }

@@ -9,6 +9,7 @@
 #include "ctl/upgrade.h"
 #include "queue/base/assert.h"
 #include "queue/base/log.h"
+#include "queue/base/probe.h"
 
 static void refuse(struct call *call, const struct problem *problem)
 {
@@ -37,6 +38,7 @@ void manager_begin_upgrade(struct manager *manager, struct call *call, const cha
 		return;
 	}
 	manager->upgrade_call = call;
+	PROBE(upgrade, asked);
 	rc = manager_watch(manager, upgrade_fd(manager->upgrade));
 	if (rc < 0) {
 		(void)problem_set(&problem, rc, "no-memory", "%s", strerror(-rc));
@@ -53,6 +55,7 @@ void manager_take_upgrade(struct manager *manager)
 		return;
 	if (rc > 0) {
 		log_info("the supervisor replaces this process by another program");
+		PROBE(upgrade, judged);
 		rc = keeper_upgrade(manager->keeper, upgrade_program(manager->upgrade));
 		if (rc == 0) { /* we are being killed: the end of its connection is the answer */
 			manager_unwatch(manager, upgrade_fd(manager->upgrade));

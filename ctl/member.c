@@ -20,6 +20,7 @@
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
+#include "queue/base/probe.h"
 
 /* Mappings of the memory that a process may have: each area cut once more, and then some. */
 #define MAPPINGS_MAX 1024u
@@ -240,9 +241,11 @@ int member_join(struct member *member, const struct member_join *join, struct pr
 		     : make_uffds(member, join->shard_count, fds, problem);
 	if (rc < 0)
 		return rc;
+	PROBE(attach, made);
 	rc = keep(member, join, fds, problem);
 	if (rc < 0)
 		return rc;
+	PROBE(attach, found);
 	spec.tag = children_tag(join->ledger->number, member->place, member->target.pid);
 	rc = vm_process_add(join->vm, &spec, &member->process);
 	if (rc < 0)

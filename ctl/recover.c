@@ -25,6 +25,7 @@
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
+#include "queue/base/probe.h"
 
 /* A process that was killed is gone within milliseconds, unless the kernel waits for a disk. */
 #define KILL_WAIT_MS 30000
@@ -281,6 +282,7 @@ static int put_process(struct recovery *recovery, const struct found_vm *vm, uin
 		fds[LEDGER_PROCESS_FDS + i] = fetch_uffd(target, process->remote[i]);
 	ledger_process_name(vm->number, place, name);
 	rc = put(recovery, name, fds, LEDGER_PROCESS_FDS + uffds);
+	PROBE(recover, process);
 	if (rc < 0)
 		log_error("the userfaultfds of process %d (%s, %s) cannot be taken back: %s",
 			(int)target->pid, process->comm, ledger_of(vm)->name, strerror(-rc));
@@ -313,6 +315,7 @@ static int put_vm(struct recovery *recovery, const struct found_vm *vm)
 {
 	int rc = put_tables(recovery, vm);
 
+	PROBE(recover, tables);
 	for (uint32_t place = 0; rc == 0 && place < PROCESSES_MAX; place++) {
 		struct ledger_process *process = &ledger_of(vm)->process[place];
 
@@ -402,6 +405,7 @@ static int take_vms(struct recovery *recovery)
 		return -EEXIST;
 	}
 	rc = put_engine(recovery);
+	PROBE(recover, engine);
 	if (rc == 0)
 		rc = each_vm(recovery, true);
 	if (rc == 0)
@@ -425,6 +429,7 @@ static int take(struct recovery *recovery)
 		log_error("%s does not hold the state of a vmswapd: %s", folder, strerror(-rc));
 	if (rc == 0)
 		rc = take_lock(recovery);
+	PROBE(recover, locked);
 	return rc < 0 ? rc : take_vms(recovery);
 }
 

@@ -30,6 +30,7 @@
 #include "io/guest.h"
 #include "io/slots.h"
 #include "queue/base/assert.h"
+#include "queue/base/probe.h"
 
 /* Which chunks may hold anything: one page of words is one chunk. */
 _Static_assert(CHUNK_PAGES * sizeof(page_word) == PAGE_BYTES, "a page of words is a chunk");
@@ -146,6 +147,7 @@ static int heal_chunk(struct vm *vm, uint32_t chunk, void *context)
 		return -EBADMSG;
 	for (uint32_t i = 0; !error && i < pages; i++)
 		error = heal_page(vm, first + i);
+	PROBE(adopt, healed);
 	return error;
 }
 

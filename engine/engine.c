@@ -15,6 +15,7 @@
 #include "queue/base/assert.h"
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
+#include "queue/base/probe.h"
 #include "queue/cmdq.h"
 #include "queue/ring.h"
 #include "queue/wake.h"
@@ -280,6 +281,7 @@ int engine_resume(struct engine *engine, struct vm *const *vms, uint32_t count)
 {
 	int error = adopt_slots(engine, vms, count);
 
+	PROBE(adopt, counted);
 	if (!error)
 		error = make_shards(engine);
 	if (!error)
@@ -315,8 +317,10 @@ uint32_t engine_settle(struct engine *engine)
 	if (count == 0 || replies_lend(&engine->replies, &reply))
 		return count;
 	is_retired = swapfile_drain(&engine->store, (uint64_t)engine->limbo[0] * PAGE_BYTES) != 0;
+	PROBE(adopt, drained);
 	for (uint32_t i = 0; i < count; i++)
 		give_back(engine, engine->limbo[i], is_retired, reply);
+	PROBE(adopt, settled);
 	engine->limbo_count = 0;
 	replies_take_back(&engine->replies, reply);
 	return is_retired ? count : 0;

@@ -31,6 +31,7 @@
 #include "io/uring.h"
 #include "queue/base/assert.h"
 #include "queue/base/clock.h"
+#include "queue/base/probe.h"
 
 /* A page whose punch is refused this often is stuck. */
 #define PUNCH_TRIES_MAX 2u
@@ -271,6 +272,7 @@ static void step_seal(struct shard *shard, struct task *task)
 			buffer + task->sealed * PAGE_BYTES);
 	if (task->sealed < pages)
 		return;
+	PROBE(swap_out, sealed);
 	task->is_sealing = false;
 	task->vector[run] = (struct iovec){.iov_base = buffer, .iov_len = pages * PAGE_BYTES};
 	submit_write(shard, task, 1);
@@ -281,6 +283,7 @@ static void begin_run(struct shard *shard, struct task *task, uint32_t slot, uin
 	const uint32_t run = task->next_run;
 
 	gather_run(shard, task, slot, count);
+	PROBE(swap_out, writing);
 	if (!shard_of_vm(shard, task->vm)->cipher) {
 		submit_write(shard, task, fill_vector(task, run, run + count));
 		return;
@@ -348,8 +351,7 @@ static bool may_heal(int error)
 	return error == -ENOSPC || error == -EDQUOT || error == -ENOMEM || error == -EFAULT;
 }
 
-/* The write of one page ended; whether the page still is what was written is told by state and
- * slot. */
+/* Whether the page still is what was written is told by state and slot. */
 static void page_written(struct shard *shard, struct task *task, uint32_t i, int error)
 {
 	const page_word word = word_of(task, i);
@@ -409,12 +411,13 @@ void task_write_done(struct shard *shard, uint32_t index, uint32_t run, int32_t 
 		task->command->result.bytes += (uint64_t)result;
 		stats_add(shard_stats(shard, task->vm), STAT_written_bytes, (uint64_t)result);
 	}
+	PROBE(swap_out, written);
 	for (uint32_t element = run; element < run + pages; element++)
 		page_written(shard, task, task->vector_page[element], error);
+	PROBE(swap_out, clean);
 	if (--task->in_flight > 0 || task->phase == TASK_WRITE)
 		return;
-	/* After an error the rest stays in RAM: a disk that fails is not asked again in this round.
-	 */
+	/* After an error the rest stays in RAM: such a disk is not asked again in this round. */
 	if (!task->command->result.error && count_writes(task, 0) > 0)
 		begin_writing(task);
 	else
@@ -522,6 +525,7 @@ static void step_punch(struct shard *shard, struct task *task)
 			is_in_run = false;
 		}
 	}
+	PROBE(swap_out, punching);
 	task->command->result.pages += count;
 	if (count > 0)
 		submit_punches(shard, task);
@@ -551,6 +555,7 @@ static void punches_ended(struct shard *shard, struct task *task)
 	/* When it cannot be told, held is the safe answer: the slot is the truth either way. */
 	if (guest_cached(vm_alias(task->vm, task->first_page), task->pages, held))
 		memset(held, 0xff, sizeof(held));
+	PROBE(swap_out, punched);
 	for (uint32_t i = task->punch_first; i < task->cursor; i++) {
 		if (page_state_of(word_of(task, i)) != PAGE_PUNCHING)
 			continue;
@@ -559,6 +564,7 @@ static void punches_ended(struct shard *shard, struct task *task)
 		else
 			end_punch(shard, task, i, bit_get(held, i));
 	}
+	PROBE(swap_out, out);
 	if (is_again)
 		submit_punches(shard, task);
 	else

@@ -25,6 +25,7 @@
 #include "io/uffd.h"
 #include "queue/base/assert.h"
 #include "queue/base/clock.h"
+#include "queue/base/probe.h"
 
 static bool vm_uses_marks(const struct vm *vm)
 {
@@ -74,8 +75,10 @@ static bool serve_present(struct shard *shard, const struct fault *fault, page_w
 			shard_drop_slot(shard, vm, fault->page, PAGE_RESIDENT);
 		break;
 	}
-	if (was_empty)
+	if (was_empty) {
+		PROBE(fault, zeroed);
 		page_move(&vm->table, stats, fault->page, page_plain(PAGE_RESIDENT));
+	}
 	return true;
 }
 
@@ -129,7 +132,9 @@ static bool serve_staged(struct shard *shard, const struct fault *fault, page_wo
 
 		unstage(shard, vm, fault->page + i, marks ? with_mark : !is_written);
 	}
+	PROBE(fault, unstaged);
 	resolved = resolve_cached(fault->served, fault->page, count, with_mark);
+	PROBE(fault, mapped);
 	switch (resolved) {
 	case RESOLVED_LATER: return false;
 	case RESOLVED_GONE: return true;
@@ -319,6 +324,7 @@ bool fault_read_messages(struct shard *shard, struct served *served)
 	const uint64_t kept = event_keep_children(shard, served, message, (uint32_t)got);
 
 	served->message_ns = now;
+	PROBE(fault, read);
 	for (int i = 0; i < got; i++) {
 		switch (message[i].kind) {
 		case UFFD_FAULT_MISSING:

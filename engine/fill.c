@@ -17,6 +17,7 @@
 #include "queue/base/assert.h"
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
+#include "queue/base/probe.h"
 
 /* Reads under way up to which one more is submitted by itself. */
 #define READS_AT_ONCE 2u
@@ -58,6 +59,7 @@ static void begin(struct shard *shard, struct fill *fill, struct served *served,
 		page_move(&vm->table, shard_stats(shard, vm), fill->first_page + i,
 			page_with_slot(PAGE_READING, page_slot_of(word), word & PAGE_STUCK));
 	}
+	PROBE(swap_in, reading);
 	fill->served->fills++;
 	submit_read(shard, fill);
 }
@@ -219,6 +221,7 @@ static void return_pages(struct shard *shard, struct fill *fill, uint32_t from)
 		page_move(&vm->table, shard_stats(shard, vm), fill->first_page + i,
 			page_with_slot(PAGE_SWAPPED, page_slot_of(word), word & PAGE_STUCK));
 	}
+	PROBE(swap_in, returned);
 	if (from < fill->count)
 		resolve_wake_others(shard, vm, NULL, fill->first_page + from, fill->count - from);
 	fill->count = from;
@@ -244,6 +247,7 @@ static void lose_page(struct shard *shard, struct fill *fill, int error)
 	ASSERT(fill->count == 1);
 	page_move(&vm->table, shard_stats(shard, vm), fill->first_page,
 		page_with_slot(PAGE_POISONED, page_slot_of(word), 0));
+	PROBE(swap_in, lost);
 	stats_add(shard_stats(shard, vm), STAT_poisoned_pages, 1);
 	resolve_poison(shard, vm, fill->first_page);
 	post(shard, fill, ENGINE_PAGE_POISONED, error);
@@ -323,6 +327,7 @@ static void open_step(struct shard *shard, struct fill *fill, uint32_t pages)
 	shard->fills.opening--;
 	if (is_right) {
 		fill->phase = FILL_COPYING;
+		PROBE(swap_in, opened);
 		return;
 	}
 	shard->fills.copying--;
@@ -373,6 +378,7 @@ void fill_read_done(struct shard *shard, uint32_t index, int32_t result)
 		read_failed(shard, fill, result < 0 ? result : -EIO);
 		return;
 	}
+	PROBE(swap_in, read);
 	stats_add(shard_stats(shard, fill->vm), STAT_read_bytes, (uint64_t)result);
 	begin_opening(shard, fill);
 }
@@ -415,11 +421,14 @@ static bool refill(struct shard *shard, struct fill *fill, bool with_mark, bool 
 	/* Who dies in the middle of the copy must not leave half a page that looks whole, nor one
 	 * that looks half once the guest has it. */
 	mark_stuck(shard, fill, page, PAGE_STUCK);
+	PROBE(swap_in, refilling);
 	alias = vm_watch(fill->vm, page);
 	memcpy(alias, fill->buffer + fill->next * PAGE_BYTES, PAGE_BYTES);
 	(void)vm_is_cut(fill->vm, page); /* what is resolved next meets the same end of the file */
 	guest_alias_drop(alias, PAGE_BYTES);
+	PROBE(swap_in, refilled);
 	mark_stuck(shard, fill, page, 0);
+	PROBE(swap_in, whole);
 	resolved = resolve_cached(fill->served, page, 1, with_mark);
 	if (resolved == RESOLVED_LATER)
 		return false;
@@ -433,6 +442,7 @@ static void finish(struct shard *shard, struct fill *fill)
 	struct stats_block *stats = shard_stats(shard, fill->vm);
 	struct recorder *recorder = shard_of_vm(shard, fill->vm)->recorder;
 
+	PROBE(swap_in, resident);
 	resolve_wake_others(shard, fill->vm, fill->served, fill->first_page, fill->next);
 	if (fill->kind == FILL_FAULT) {
 		/* Who has its page faults again soon, and a look costs less than to be told. */
@@ -501,6 +511,7 @@ static bool copy_step(struct shard *shard, struct fill *fill)
 	}
 	error = uffd_copy(fill->served->uffd, address, fill->buffer + fill->next * PAGE_BYTES,
 		pages * PAGE_BYTES, with_mark, &done);
+	PROBE(swap_in, copied);
 	for (uint64_t i = 0; i < done / PAGE_BYTES; i++)
 		page_is_in(shard, fill, fill->next++, !is_written);
 	if (error == -EEXIST && !refill(shard, fill, with_mark, !is_written))

@@ -19,6 +19,7 @@
 #include "io/uffd.h"
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
+#include "queue/base/probe.h"
 
 static bool wants_wp(const struct vm *vm)
 {
@@ -75,6 +76,7 @@ static int register_process(const struct vm *vm, const struct vm_process *proces
 			unregister_up_to(vm, process, chunk);
 			return error;
 		}
+		PROBE(process, registering);
 		chunk += piece.chunk_count;
 	}
 	return 0;
@@ -251,6 +253,7 @@ int vm_process_add(struct vm *vm, const struct process_spec *spec, uint32_t *ret
 
 	if (error)
 		return error;
+	PROBE(process, served);
 	atomic_fetch_and(&vm->moved_processes, ~(1u << index));
 	error = probe_or_register(vm, &vm->process[index]);
 	if (error) {
@@ -279,6 +282,7 @@ void vm_process_remove(struct vm *vm, uint32_t index)
 	ASSERT(index < PROCESSES_MAX);
 	ASSERT(process->is_used);
 	unregister_up_to(vm, process, vm->chunk_count);
+	PROBE(process, unregistered);
 	unserve(vm, index, vm->shard_count);
 	process_close(vm, process);
 	vm->process_count--;
@@ -301,6 +305,7 @@ static void unregister_all(struct vm *vm, uint32_t end)
 int vm_register(struct vm *vm)
 {
 	atomic_store(&vm_header(vm)->is_registered, true);
+	PROBE(process, noted);
 	for (uint32_t i = 0; i < PROCESSES_MAX; i++) {
 		int error = 0;
 
@@ -328,6 +333,7 @@ int vm_resume(struct vm *vm)
 		return 0;
 	}
 	error = vm_register(vm);
+	PROBE(adopt, registered);
 	/* Whoever waits faults again: what the predecessor had read is not there any more. */
 	for (uint32_t i = 0; i < PROCESSES_MAX; i++)
 		if (vm->process[i].is_used)
@@ -432,6 +438,7 @@ int vm_unregister(struct vm *vm)
 	if (error)
 		return error;
 	unregister_all(vm, PROCESSES_MAX);
+	PROBE(process, released);
 	for (uint32_t i = 0; i < vm->shard_count; i++) {
 		struct command command = {.kind = COMMAND_FORGET_CHILDREN};
 

@@ -20,6 +20,7 @@
 #include "engine/task.h"
 #include "io/slots.h"
 #include "queue/base/assert.h"
+#include "queue/base/probe.h"
 
 static page_word word_of(const struct task *task, uint32_t i)
 {
@@ -120,6 +121,7 @@ static void judge(struct shard *shard, struct task *task, uint32_t i, int error)
 	}
 	page_move(&task->vm->table, shard_stats(shard, task->vm), task->first_page + i,
 		page_plain(page_state_of(word)));
+	PROBE(slot, mended);
 	slots_retire(shard->slots, page_slot_of(word));
 	task->command->result.mended_pages++;
 }

@@ -18,6 +18,7 @@
 #include "queue/base/assert.h"
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
+#include "queue/base/probe.h"
 #include "queue/cmdq.h"
 #include "queue/ring.h"
 #include "queue/wake.h"
@@ -119,6 +120,7 @@ void shard_drop_slot(struct shard *shard, struct vm *vm, uint64_t page, enum pag
 	ASSERT(page_has_slot(word));
 	ASSERT(page_state_of(word) != PAGE_WRITING);
 	page_move(&vm->table, shard_stats(shard, vm), page, page_plain(state));
+	PROBE(slot, dropped);
 	slots_put(shard->slots, page_slot_of(word));
 }
 

@@ -16,6 +16,7 @@
 #include "io/guest.h"
 #include "queue/base/assert.h"
 #include "queue/base/clock.h"
+#include "queue/base/probe.h"
 
 static void stage_page(struct shard *shard, struct task *task, uint64_t page)
 {
@@ -54,6 +55,7 @@ void stage_walk(struct shard *shard, struct task *task)
 
 	/* Before the first page is staged: no page of a chunk that is being zapped is punched. */
 	atomic_fetch_or_explicit(&chunk->settled_ns, CHUNK_IS_ZAPPED, memory_order_relaxed);
+	PROBE(stage, marked);
 	error = guest_cached(vm_alias(task->vm, task->first_page), task->pages, cached);
 	if (error) {
 		task->command->result.error = error;
@@ -65,6 +67,7 @@ void stage_walk(struct shard *shard, struct task *task)
 		else
 			empty_page(shard, task, task->first_page + i);
 	}
+	PROBE(stage, staged);
 	if (task->command->result.pages > 0)
 		atomic_store_explicit(&chunk->settled_ns, CHUNK_UNSETTLED, memory_order_relaxed);
 }
@@ -77,6 +80,7 @@ void stage_guard(struct task *task)
 	struct chunk_summary *chunk = page_chunk(&task->vm->table, task->first_page);
 
 	atomic_fetch_or_explicit(&chunk->settled_ns, CHUNK_IS_ZAPPED, memory_order_relaxed);
+	PROBE(stage, guarded);
 }
 
 /* @action on every page of the chunk in state STAGED. */
@@ -110,6 +114,7 @@ void stage_unstage(struct shard *shard, struct task *task)
 {
 	ASSERT(task->command->bits != NULL);
 	each_staged(shard, task, unstage_page);
+	PROBE(stage, unstaged);
 }
 
 static void settle_page(struct shard *shard, struct task *task, uint32_t i)
@@ -134,6 +139,7 @@ void stage_settle(struct shard *shard, struct task *task)
 
 	if (task->command->bits)
 		each_staged(shard, task, settle_page);
+	PROBE(stage, settled);
 	/* Where nothing new was staged the dwell goes on from the zap before. */
 	atomic_store_explicit(&chunk->settled_ns,
 		zapped == CHUNK_UNSETTLED ? clock_ns() : zapped & ~CHUNK_IS_ZAPPED,
@@ -155,6 +161,7 @@ void stage_release(struct shard *shard, struct task *task)
 	each_staged(shard, task, make_resident);
 	for (uint32_t i = 0; i < task->pages; i++)
 		release_slot(shard, task, task->first_page + i);
+	PROBE(stage, released);
 	task->command->result.left_pages = atomic_load_explicit(&chunk->out, memory_order_relaxed);
 }
 
@@ -171,4 +178,5 @@ void stage_forget(struct shard *shard, struct task *task)
 		else if (page_state_of(word) != PAGE_EMPTY)
 			page_move(&vm->table, shard_stats(shard, vm), page, page_plain(PAGE_EMPTY));
 	}
+	PROBE(stage, forgotten);
 }

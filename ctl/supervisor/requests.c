@@ -9,6 +9,7 @@
 #include "queue/base/bits.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
+#include "queue/base/probe.h"
 
 struct request {
 	struct handover_message message;
@@ -46,6 +47,7 @@ static int store(struct supervisor *supervisor, struct request *request)
 	ASSERT(older != NULL);
 	if (older != &store->entries[store->entry_count - 1])
 		forget(supervisor, older);
+	PROBE(supervisor, stored);
 	fdstore_push(store, &store->entries[store->entry_count - 1]);
 	return 0;
 }
@@ -57,6 +59,7 @@ static int forget_name(struct supervisor *supervisor, const char *name)
 	if (!entry)
 		return -ENOENT;
 	forget(supervisor, entry);
+	PROBE(supervisor, forgot);
 	return 0;
 }
 
@@ -75,6 +78,7 @@ static int upgrade(struct supervisor *supervisor, struct request *request)
 	if (supervisor->candidate >= 0 || supervisor->previous >= 0)
 		return -EBUSY;
 	supervisor->candidate = take_fd(&request->fds[0]);
+	PROBE(supervisor, candidate);
 	request->fd_count = 0;
 	return 0;
 }

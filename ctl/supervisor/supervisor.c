@@ -24,6 +24,7 @@
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
+#include "queue/base/probe.h"
 
 /* A start that failed for want of memory or processes may work a little later. */
 #define RETRY_MS 100
@@ -62,6 +63,7 @@ static bool is_crash_loop(struct supervisor *supervisor)
 static void wait_for_operator(struct supervisor *supervisor)
 {
 	supervisor->is_waiting = true;
+	PROBE(supervisor, waiting);
 	(void)notify_send("STATUS=the worker died again and again: guests wait for an operator");
 	log_error("the worker died %u times within %u s: no more are started. Nothing is lost: "
 		  "%u entries are held, guests wait at the first page that they miss. SIGUSR1 to "
@@ -79,6 +81,7 @@ int supervisor_launch(struct supervisor *supervisor, enum handover_mode mode)
 	ASSERT(worker->pid == 0);
 	if (pid < 0)
 		return (int)pid;
+	PROBE(supervisor, launched);
 	worker->pid = pid;
 	worker->is_ready = false;
 	worker->said_bye = false;
@@ -117,6 +120,7 @@ static void take_crash_loop(struct supervisor *supervisor)
 	}
 	supervisor->mode = HANDOVER_MINIMAL;
 	supervisor->death_count = 0;
+	PROBE(supervisor, minimal);
 	replace_worker(supervisor);
 	log_error(
 		"the worker died %u times within %u s: from now on it runs in minimal mode, which "
@@ -192,6 +196,7 @@ static void take_death(struct supervisor *supervisor)
 	close_fd(take_fd(&worker->socket));
 	worker->pid = 0;
 	store_drop_incomplete(&supervisor->store);
+	PROBE(supervisor, bereaved);
 	decide_after_death(supervisor, was_orderly, status);
 	if (was_orderly || was_rescuing || supervisor->has_ended)
 		return;
@@ -217,6 +222,7 @@ void supervisor_worker_is_ready(struct supervisor *supervisor)
 		rc = state_dir_write_pid(state_dir, STATE_DIR_SUPERVISOR);
 	if (rc < 0)
 		log_error("no supervisor.pid in %s: %s", state_dir, strerror(-rc));
+	PROBE(supervisor, serving);
 	supervisor->has_served = true;
 	(void)notify_send(supervisor->mode == HANDOVER_MINIMAL
 				  ? "READY=1\nSTATUS=minimal mode: serving faults, nothing else"

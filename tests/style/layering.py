@@ -43,6 +43,8 @@ ONLY_IN = (
     (r"openssl/.*", ("engine/cipher.c", "tests/unit/test_cipher_memory.c")),
     # tests/kernel proves what an injected call does.
     (r"sys/ptrace\.h", ("ctl/", "tests/kernel/")),
+    # PROBE() keeps the compiler from moving what it stands between.
+    (r"sys/sdt\.h", ("queue/base/probe.h",)),
 )
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^">]+)[">]', re.M)
@@ -121,6 +123,7 @@ CASES = (
     ("engine/cipher.c", "#include <openssl/evp.h>\n", None),
     ("engine/fill.c", "#include <openssl/evp.h>\n", "belongs to engine/cipher.c"),
     ("perf/client/child.c", "#include <liburing.h>\n", "belongs to io/"),
+    ("engine/fill.c", "#include <sys/sdt.h>\n", "belongs to queue/base/probe.h"),
 )
 
 if __name__ == "__main__":
