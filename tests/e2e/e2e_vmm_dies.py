@@ -7,14 +7,30 @@ import time
 
 import vmswap_e2e
 from vmswap_disk import FaultyDisk
-from vmswap_e2e import Vm, check, wait_until
+from vmswap_e2e import Vm, check, program, wait_until
+from vmswap_hold import Hold
 from vmswap_mapper import do, mapper
+from vmswap_probes import probes_of
 from vmswap_rpc import RpcError
 
 MIB = 16
 OPERATIONS = ("attach", "enable", "trim", "swap_out", "disable", "detach")
 # From before the operation to after its end: about a millisecond each at the beginning.
 DELAYS_MS = (0, 0.5, 1, 2, 4, 8, 16, 32)
+PROBES = probes_of(program("vmswapd"))
+# An enable that fails.
+NOT_REACHED = ("enable:releasing",)
+# Steps of parts that operations have in common.
+SHARED_STEPS = {
+    "attach": ("inject:asked", "inject:stopped", "inject:received", "ledger:stored",
+               "process:served", "process:registering"),
+    "enable": ("process:noted", "process:registering", "stage:marked", "stage:staged",
+               "stage:settled"),
+    "disable": ("swap_in:reading", "swap_in:read", "swap_in:copied", "swap_in:resident",
+                "stage:released", "process:released"),
+    "detach": ("swap_in:reading", "swap_in:copied", "process:unregistered", "ledger:dropped",
+               "ledger:forgotten"),
+}
 
 
 def begin(daemon, name, owner, operation):
@@ -66,6 +82,43 @@ def test_killed_at_any_moment_of_each_operation(rig):
             wait_until(lambda: is_gone(daemon, name), f"{name} is collected")
     guest.verify()
     check(used["poisoned_pages"] == bystander.metrics()["poisoned_pages"] == 0, "poisoned")
+    wait_until(lambda: len(daemon.open_fds()) <= fds, lambda: f"{daemon.open_fds()}")
+    bystander.detach()
+    daemon.check_idle()
+    guest.finish()
+    daemon.stop()
+
+
+def steps():
+    """(operation, probe) of all that belong to what a VMM is asked for or made to feel."""
+    for probe in PROBES:
+        group, step = probe.split(":")
+        if group in OPERATIONS and probe not in NOT_REACHED:
+            yield group, probe
+    for operation, probes in SHARED_STEPS.items():
+        for probe in probes:
+            yield operation, probe
+
+
+def test_killed_at_each_step_of_each_operation(rig):
+    """The worker is held between two things that it does, and in between the VMM dies."""
+    path = program("vmswapd")
+    daemon = rig.daemon("--swap-limit", "512M")
+    guest, bystander = bystander_of(rig, daemon)
+    fds = len(daemon.open_fds())
+    for operation, probe in steps():
+        owner = mapper(rig, probe, "own", MIB)
+        bring_to(daemon, "vm", owner, operation)
+        with Hold(daemon.pid, path, PROBES[probe]) as hold:
+            begin(daemon, "vm", owner, operation)
+            hold.reached()
+            owner.signal(signal.SIGKILL)
+            owner.wait()
+        daemon.rpc.call("daemon.ping")
+        wait_until(lambda: is_gone(daemon, "vm"), f"{probe}: it is collected")
+    guest.verify()
+    check(daemon.rpc.call("daemon.status")["restarts"] == 0, "the worker did not die of it")
+    check(bystander.metrics()["poisoned_pages"] == 0, "poisoned")
     wait_until(lambda: len(daemon.open_fds()) <= fds, lambda: f"{daemon.open_fds()}")
     bystander.detach()
     daemon.check_idle()
