@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ctl/adopt.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,6 +104,9 @@ static int adopt_process(struct attachment *attachment, uint32_t place)
 	if (rc < 0)
 		return rc;
 	member->target.pidfd = fds.pidfd;
+	member->target.uffd = errno_of(fcntl(fds.uffds[0], F_DUPFD_CLOEXEC, 0));
+	if (member->target.uffd < 0)
+		return member->target.uffd;
 	member->channel = fds.channel;
 	spec.pidfd = member->target.pidfd;
 	rc = vm_process_adopt(attachment->vm, &spec, &member->process);

@@ -212,7 +212,11 @@ int inject_begin(
 	const struct target *target, struct injection **ret_injection, struct problem *problem)
 {
 	struct injector_request first = {
-		.operation = INJECTOR_BEGIN, .pid = target->pid, .pidfd = target->pidfd};
+		.operation = INJECTOR_BEGIN,
+		.pid = target->pid,
+		.pidfd = target->pidfd,
+		.uffd = target->uffd,
+	};
 	struct injection *injection = calloc(1, sizeof(*injection));
 	struct injector_answer answer = {0};
 	int socket;
@@ -318,6 +322,7 @@ int inject_zap(const struct target *target, uint64_t address, uint64_t size_byte
 	struct injector_request first = {.operation = INJECTOR_ZAP,
 		.pid = target->pid,
 		.pidfd = target->pidfd,
+		.uffd = target->uffd,
 		.address = address,
 		.size_bytes = size_bytes};
 	struct injector_answer answer = {0};

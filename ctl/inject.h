@@ -21,10 +21,11 @@ struct target;
 
 /*
  * Stops a suited thread of the process that @target's pidfd is of; nothing is run in another one
- * that has its number by now. -EPERM: ptrace forbidden, or seccomp that cannot be suspended;
- * -ESRCH: gone; -ETIMEDOUT: no thread stopped in time; -EBUSY: traced by somebody else, or for more
- * than a second by another injection, maybe of a worker that was killed; -EOWNERDEAD: the injector
- * has died. @problem says it in words.
+ * that has its number by now, nor in a program that it executes later, once @target has a
+ * userfaultfd. -EPERM: ptrace forbidden, or seccomp that cannot be suspended; -ESRCH: gone;
+ * -ETIMEDOUT: no thread stopped in time; -EBUSY: traced by somebody else, or for more than a second
+ * by another injection, maybe of a worker that was killed; -EOWNERDEAD: the injector has died.
+ * @problem says it in words.
  */
 int inject_begin(
 	const struct target *target, struct injection **ret_injection, struct problem *problem);

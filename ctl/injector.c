@@ -138,12 +138,12 @@ bool injector_is_alive(void)
 static int send_first(const struct injector_request *first, int end)
 {
 	struct injector_request request = *first;
-	int fds[INJECTOR_FIRST_FDS] = {end, first->pidfd};
+	int fds[INJECTOR_FIRST_FDS] = {end, first->pidfd, first->uffd};
 	const struct injector_message message = {
 		.bytes = &request,
 		.size_bytes = sizeof(request),
 		.fds = fds,
-		.fd_count = INJECTOR_FIRST_FDS,
+		.fd_count = injector_first_fds(first),
 	};
 
 	return injector_send(injector.socket, &message);

@@ -78,7 +78,7 @@ static int start_tracer(struct slot *slot)
 	return -error;
 }
 
-static void refuse(const int fds[INJECTOR_FIRST_FDS], int error)
+static void refuse(const struct injector_request *first, const int *fds, int error)
 {
 	struct injector_answer answer = {.result = error};
 	const struct injector_message message = {.bytes = &answer, .size_bytes = sizeof(answer)};
@@ -86,25 +86,29 @@ static void refuse(const int fds[INJECTOR_FIRST_FDS], int error)
 	(void)problem_set(
 		&answer.problem, error, "no-thread", "no tracer thread: %s", strerror(-error));
 	(void)injector_send(fds[0], &message);
-	close_fds(fds, INJECTOR_FIRST_FDS);
+	close_fds(fds, injector_first_fds(first));
 }
 
-static void begin(const struct injector_request *first, const int fds[INJECTOR_FIRST_FDS])
+static void begin(const struct injector_request *first, const int *fds)
 {
 	struct slot *slot = find_free();
 	int error;
 
 	if (!slot) {
-		refuse(fds, -ENOSPC);
+		refuse(first, fds, -ENOSPC);
 		return;
 	}
-	slot->session =
-		(struct injector_session){.socket = fds[0], .pidfd = fds[1], .request = *first};
+	slot->session = (struct injector_session){
+		.socket = fds[0],
+		.pidfd = fds[1],
+		.uffd = first->uffd < 0 ? -1 : fds[2],
+		.request = *first,
+	};
 	atomic_store_explicit(&slot->state, SLOT_RUNS, memory_order_relaxed);
 	error = start_tracer(slot);
 	if (error) {
 		atomic_store_explicit(&slot->state, SLOT_FREE, memory_order_relaxed);
-		refuse(fds, error);
+		refuse(first, fds, error);
 	}
 }
 
@@ -124,6 +128,7 @@ static uint32_t reap(void)
 			continue;
 		(void)pthread_join(slot->thread, NULL);
 		(void)close(slot->session.pidfd);
+		close_fd(slot->session.uffd);
 		(void)close(slot->session.socket);
 		atomic_store_explicit(&slot->state, SLOT_FREE, memory_order_relaxed);
 	}
@@ -133,18 +138,18 @@ static uint32_t reap(void)
 /* One first request; false when the worker has gone. */
 static bool take_first(int socket)
 {
-	struct injector_request first;
+	struct injector_request first = {0};
 	int fds[INJECTOR_FIRST_FDS];
 	struct injector_message message = {.bytes = &first,
 		.size_bytes = sizeof(first),
 		.fds = fds,
-		.fd_count = INJECTOR_FIRST_FDS};
+		.fd_count = ARRAY_SIZE(fds)};
 	const int error = injector_receive(socket, &message, 0);
 
 	if (error)
 		return error != -EPIPE;
 	/* Without a free descriptor one is lost, and the worker sees the socket closed. */
-	if (message.fd_count == INJECTOR_FIRST_FDS)
+	if (message.fd_count == injector_first_fds(&first))
 		begin(&first, fds);
 	else
 		close_fds(fds, message.fd_count);

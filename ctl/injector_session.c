@@ -90,17 +90,21 @@ static long run_zap(struct injector_session *session, struct injector_answer *an
  * stopped thread keeps its own and that of its process until it is dead, and then nothing runs in
  * it. So one look lasts for the session: the thread belongs to a process numbered pid, and the one
  * that is meant lives, so that its number, the same, is nobody else's.
+ *
+ * Nor does its program change: the thread executes none while it is ours, and another one that does
+ * ends it.
  */
 static long check_meant(const struct injector_session *session, struct problem *problem)
 {
 	const struct injector_request *request = &session->request;
-	const struct target meant = {.pid = request->pid, .pidfd = session->pidfd};
+	const struct target meant = {
+		.pid = request->pid, .pidfd = session->pidfd, .uffd = session->uffd};
 	struct procfs_stat ignored;
 	const int error = procfs_stat(request->pid, request->tid, &ignored);
 
 	if (!target_is_alive(&meant))
-		return problem_set(
-			problem, -ESTALE, "process-gone", "process %d has ended", request->pid);
+		return problem_set(problem, -ESTALE, "process-gone",
+			"process %d has ended, or runs another program", request->pid);
 	if (error)
 		return problem_set(problem, error, "thread-gone",
 			"thread %d of process %d has ended", request->tid, request->pid);

@@ -14,8 +14,9 @@
 
 struct injector_session {
 	/* set by the main thread before it starts */
-	int socket; /* closed by the main thread, as is the next */
+	int socket; /* closed by the main thread, as are the next */
 	int pidfd;  /* of the process that is meant */
+	int uffd;   /* of its address space; -1: any will do */
 	/* its thread only */
 	struct injector_request request;
 	struct tracee tracee;

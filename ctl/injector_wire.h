@@ -27,7 +27,8 @@ struct injector_request {
 	uint32_t count; /* UFFDS, CLOSE */
 	pid_t pid;	/* BEGIN, ZAP */
 	pid_t tid;
-	int pidfd; /* the worker's number; the injector gets one of its own beside the request */
+	int pidfd;	/* the worker's numbers; the injector gets its own beside the request */
+	int uffd;	/* -1: none */
 	int64_t number; /* CALL */
 	uint64_t argument[6];
 	int remote[SHARDS_MAX]; /* CLOSE */
@@ -45,8 +46,13 @@ struct injector_answer {
 	struct problem problem;
 };
 
-/* Beside the first request: the injector's end of the session, and a pidfd of the target. */
-#define INJECTOR_FIRST_FDS 2u
+/* Beside the first request: the injector's end of the session, pidfd and userfaultfd of the target.
+ */
+#define INJECTOR_FIRST_FDS 3u
+static inline uint32_t injector_first_fds(const struct injector_request *first)
+{
+	return first->uffd < 0 ? INJECTOR_FIRST_FDS - 1 : INJECTOR_FIRST_FDS;
+}
 
 /* One message and the descriptors beside it. */
 struct injector_message {

@@ -73,19 +73,26 @@ int mappers_check(struct attachment *attachment, struct job_result *result)
 {
 	pid_t pids[PROCESSES_MAX];
 	char names[MAPPERS_TEXT_BYTES];
-	uint32_t members = attachment->member_count;
+	uint32_t members = 0;
 	int rc;
 
 	free(result->mappers);
 	result->mappers = NULL;
 	result->mapper_count = 0;
-	for (uint32_t i = 0; i < members; i++) {
-		pids[i] = attachment->member[i].target.pid;
-		rc = member_check_maps(
-			&attachment->member[i], &attachment->areas, &result->problem);
+	for (uint32_t i = 0; i < attachment->member_count; i++) {
+		const struct member *member = &attachment->member[i];
+
+		/* What has its number, if anything has, is none of us. */
+		if (!member_is_alive(member))
+			continue;
+		pids[members++] = member->target.pid;
+		rc = member_check_maps(member, &attachment->areas, &result->problem);
 		if (rc < 0)
 			return rc;
 	}
+	if (members == 0)
+		return problem_set(&result->problem, -ESRCH, "process-gone",
+			"every process of the VM has ended or runs another program: detach it");
 	rc = mappers_foreign(
 		&attachment->areas, pids, members, &result->mappers, &result->mapper_count);
 	if (rc < 0)

@@ -2,7 +2,6 @@
 #include "ctl/member.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +28,7 @@ static void member_init(struct member *member)
 {
 	memset(member, 0, sizeof(*member));
 	member->target.pidfd = -1;
+	member->target.uffd = -1;
 	member->channel = -1;
 }
 
@@ -180,7 +180,22 @@ static int take_uffds(struct member *member, uint32_t count, struct attach_optio
 	return 0;
 }
 
-/* Before anything is registered, so that a successor finds whatever may fault. Else closed. */
+/*
+ * From now on the program that has our userfaultfds is meant, and no other. What it maps was looked
+ * up before they were made, maybe in the program before: so once more.
+ */
+static int anchor(struct member *member, const struct member_join *join, const int *fds,
+	struct problem *problem)
+{
+	member->target.uffd = errno_of(fcntl(fds[0], F_DUPFD_CLOEXEC, 0));
+	if (member->target.uffd < 0)
+		return problem_set(problem, member->target.uffd, "no-descriptors",
+			"vmswapd has no free descriptor: %s", strerror(-member->target.uffd));
+	/* The channel's owner has told us itself. */
+	return member->channel < 0 ? member_check_maps(member, join->areas, problem) : 0;
+}
+
+/* Before anything is registered, so that a successor finds whatever may fault. */
 static int keep(struct member *member, const struct member_join *join, const int *fds,
 	struct problem *problem)
 {
@@ -207,7 +222,6 @@ static int keep(struct member *member, const struct member_join *join, const int
 		member->is_kept = true;
 		return 0;
 	}
-	close_fds(fds, join->shard_count);
 	return problem_set(problem, rc, "supervisor",
 		"the supervisor cannot hold the descriptors of process %d: %s",
 		(int)member->target.pid, strerror(-rc));
@@ -242,9 +256,13 @@ int member_join(struct member *member, const struct member_join *join, struct pr
 	if (rc < 0)
 		return rc;
 	PROBE(attach, made);
-	rc = keep(member, join, fds, problem);
-	if (rc < 0)
+	rc = anchor(member, join, fds, problem);
+	if (rc == 0)
+		rc = keep(member, join, fds, problem);
+	if (rc < 0) {
+		close_fds(fds, join->shard_count);
 		return rc;
+	}
 	PROBE(attach, found);
 	spec.tag = children_tag(join->ledger->number, member->place, member->target.pid);
 	rc = vm_process_add(join->vm, &spec, &member->process);
@@ -375,10 +393,7 @@ void member_close(struct member *member)
 
 bool member_is_alive(const struct member *member)
 {
-	struct pollfd entry = {.fd = member->target.pidfd, .events = POLLIN};
-
-	ASSERT(member->target.pidfd >= 0);
-	return poll(&entry, 1, 0) <= 0; /* @control poll */
+	return target_is_alive(&member->target);
 }
 
 void member_describe(const struct member *member, struct process_info *ret_info)

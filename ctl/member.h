@@ -68,7 +68,7 @@ void member_forget(struct member *member, struct ledger_entry *ledger);
 /* Closes our descriptors in the process and here. It must have left. */
 void member_close(struct member *member);
 
-/* False once it has died, whether collected or not. */
+/* False once it has died, whether collected or not, or runs another program. */
 bool member_is_alive(const struct member *member);
 void member_describe(const struct member *member, struct process_info *ret_info);
 

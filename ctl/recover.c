@@ -165,7 +165,7 @@ static int take_lock(struct recovery *recovery)
 /* The same process as then, and alive. */
 static int open_process(const struct ledger_process *process, struct target *ret_target)
 {
-	struct target target = {.pid = process->pid, .start_time = process->start_time};
+	struct target target = {.pid = process->pid, .uffd = -1, .start_time = process->start_time};
 	struct procfs_stat stat;
 	int rc;
 

@@ -15,6 +15,7 @@
 #include "ctl/permit.h"
 #include "ctl/problem.h"
 #include "ctl/procfs.h"
+#include "io/uffd.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
 #include "queue/base/err.h"
@@ -212,7 +213,7 @@ static int check_memory(
 int target_open(pid_t pid, const struct target_options *options, struct target *ret_target,
 	struct problem *problem)
 {
-	struct target target = {.pid = pid, .pidfd = -1};
+	struct target target = {.pid = pid, .pidfd = -1, .uffd = -1};
 	int error;
 
 	ASSERT(options->min_bytes > 0);
@@ -241,7 +242,9 @@ int target_open(pid_t pid, const struct target_options *options, struct target *
 void target_close(struct target *target)
 {
 	close_fd(target->pidfd);
+	close_fd(target->uffd);
 	target->pidfd = -1;
+	target->uffd = -1;
 	maps_free(&target->memory);
 }
 
@@ -252,7 +255,10 @@ bool target_is_alive(const struct target *target)
 	/* A pidfd never turns to another process; it becomes readable when the last thread has
 	 * ended. */
 	ASSERT(target->pidfd >= 0);
-	return poll(&ended, 1, 0) == 0; /* @control poll */
+	if (poll(&ended, 1, 0) != 0) /* @control poll */
+		return false;
+	/* Nor does an execve(2) change the pidfd. */
+	return target->uffd < 0 || !uffd_is_orphan(target->uffd);
 }
 
 /* @fd unless it is not the file that is mapped. */

@@ -22,6 +22,7 @@ struct target_options {
 struct target {
 	pid_t pid;
 	int pidfd;
+	int uffd;	     /* ours, of its address space; -1: none yet */
 	uint64_t start_time; /* field 22 of /proc/PID/stat: a pid that is used again differs */
 	uid_t uid;
 	char comm[16];
@@ -37,7 +38,10 @@ struct target {
 int target_open(pid_t pid, const struct target_options *options, struct target *ret_target,
 	struct problem *problem);
 void target_close(struct target *target);
-/* The same process as when it was opened, and alive. */
+/*
+ * The same process as when it was opened, and alive; once it has a userfaultfd, with the same
+ * address space as well: it runs no other program.
+ */
 bool target_is_alive(const struct target *target);
 
 /* A descriptor of the file behind a mapping: /proc/PID/map_files, else pidfd_getfd. fd or -errno.

@@ -185,17 +185,6 @@ bool served_finish(struct shard *shard)
 /* Stands for "no command waits" in a child that leaves. */
 static struct command child_leaves = {.kind = COMMAND_FORGET_CHILDREN};
 
-/* The lowest address a call accepts (vm.mmap_min_addr's default); no guest memory lies there. */
-#define PROBE_ADDRESS 65536
-
-static bool is_dead(const struct served *served)
-{
-	uint64_t done;
-
-	/* -ENOENT from the living, as nothing is registered there; -ESRCH from the dead. */
-	return uffd_zero(served->uffd, PROBE_ADDRESS, PAGE_BYTES, &done) == -ESRCH;
-}
-
 static void drop_children(struct shard *shard, struct vm *vm, bool only_dead)
 {
 	struct vm_shard *mine = shard_of_vm(shard, vm);
@@ -204,7 +193,8 @@ static void drop_children(struct shard *shard, struct vm *vm, bool only_dead)
 	for (uint32_t i = 0; i < mine->served_count; i++) {
 		struct served *served = mine->served[i];
 
-		if (served->is_child && !served->leaving && (!only_dead || is_dead(served)))
+		if (served->is_child && !served->leaving &&
+			(!only_dead || uffd_is_orphan(served->uffd)))
 			begin_leaving(shard, served, &child_leaves);
 	}
 }

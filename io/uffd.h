@@ -16,8 +16,11 @@
 #ifndef VMSWAP_IO_UFFD_H
 #define VMSWAP_IO_UFFD_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "queue/base/bits.h"
 
 /* Features, bit values of our own; see uffd_features(). */
 enum uffd_feature {
@@ -83,5 +86,18 @@ int uffd_poison(int fd, uint64_t address, uint64_t size_bytes, uint64_t *ret_don
 /* Removes write marks in the range. Wakes. */
 int uffd_unprotect(int fd, uint64_t address, uint64_t size_bytes);
 int uffd_wake(int fd, uint64_t address, uint64_t size_bytes);
+
+/* The lowest address a call accepts (vm.mmap_min_addr's default); no guest memory lies there. */
+#define UFFD_PROBE_ADDRESS 65536
+
+/* The address space has gone that it was made in: the process has ended, or runs another program.
+ */
+static inline bool uffd_is_orphan(int fd)
+{
+	uint64_t done;
+
+	/* -ENOENT from the living, as nothing is registered there; -ESRCH from the dead. */
+	return uffd_zero(fd, UFFD_PROBE_ADDRESS, PAGE_BYTES, &done) == -ESRCH;
+}
 
 #endif

@@ -182,7 +182,8 @@ void attach_start_injector(void)
 
 static struct target name_now(pid_t pid)
 {
-	const struct target target = {.pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0)};
+	const struct target target = {
+		.pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0), .uffd = -1};
 
 	CHECK(target.pidfd >= 0);
 	return target;

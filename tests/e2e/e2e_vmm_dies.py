@@ -177,5 +177,61 @@ def test_stopped_in_each_operation(rig):
     daemon.stop()
 
 
+def run_anew(process):
+    """Another program in the same process; the memory of the one before is not mapped any more."""
+    mark = process.mark()
+    process.send("exec\n")
+    process.expect("READY", since=mark)
+
+
+def test_a_vmm_that_executes_another_program_is_one_that_has_ended(rig):
+    daemon = rig.daemon("--swap-limit", "512M")
+    guest, bystander = bystander_of(rig, daemon)
+    owner = mapper(rig, "owner", "own", MIB)
+    vm = daemon.attach(owner.pid, name="owner", min_size=1 << 20)
+    vm.run("enable")
+    vm.run("swap_out")
+
+    run_anew(owner)
+
+    job = vm.wait_job(vm.start("enable"))
+    check(job["state"] == "failed" and "another program" in job["error"], f"{job}")
+    vm.detach()
+    do(owner, "check 0")
+    vm = daemon.attach(owner.pid, name="owner", min_size=1 << 20)
+    vm.run("enable")
+    vm.run("swap_out")
+    do(owner, "check 0")
+    vm.detach()
+    guest.verify()
+    bystander.detach()
+    daemon.check_idle()
+    guest.finish()
+    daemon.stop()
+
+
+def test_one_of_two_processes_executes_another_program(rig):
+    daemon = rig.daemon("--swap-limit", "512M")
+    owner = mapper(rig, "owner", "own", MIB)
+    other = mapper(rig, "other", "join", owner.pid)
+    vm = daemon.attach(owner.pid, other.pid, name="shared", min_size=1 << 20)
+    vm.run("enable")
+    vm.run("swap_out")
+
+    run_anew(other)
+
+    do(owner, "write 1")
+    vm.run("enable")
+    vm.run("swap_out")
+    check(vm.metrics()["swap_pages"] == MIB * 256, f"{vm.metrics()}")
+    do(owner, "check 1")
+    do(other, "check 0")
+    daemon.rpc.call("vm.remove", vm="shared", pid=other.pid)
+    vm.detach()
+    do(owner, "check 1")
+    daemon.check_idle()
+    daemon.stop()
+
+
 if __name__ == "__main__":
     vmswap_e2e.main(globals())

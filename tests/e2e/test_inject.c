@@ -324,7 +324,10 @@ static void a_target_killed_in_the_middle_is_gone(void)
 	struct attach_target target = attach_start(attach_wait_body);
 	attach_await_syscall(target.pid, SYS_read);
 	struct target named = {
-		.pid = target.pid, .pidfd = (int)syscall(SYS_pidfd_open, target.pid, 0)};
+		.pid = target.pid,
+		.pidfd = (int)syscall(SYS_pidfd_open, target.pid, 0),
+		.uffd = -1,
+	};
 	struct injection *injection = attach_begin(target.pid);
 	CHECK(inject_call(injection, SYS_getppid, none) == getpid());
 

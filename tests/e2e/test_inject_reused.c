@@ -28,7 +28,10 @@ static struct target name_dead(void)
 {
 	struct attach_target dead = attach_start(attach_wait_body);
 	const struct target named = {
-		.pid = dead.pid, .pidfd = (int)syscall(SYS_pidfd_open, dead.pid, 0)};
+		.pid = dead.pid,
+		.pidfd = (int)syscall(SYS_pidfd_open, dead.pid, 0),
+		.uffd = -1,
+	};
 
 	CHECK(named.pidfd >= 0);
 	attach_stop(&dead);

@@ -9,8 +9,9 @@ back-end for tests.
 Lines on stdin: `check` verifies every page, `write` gives every page new content (the generation is
 told with the command: `check 3`; `check 3 100` leaves the first hundred out), `discard FIRST COUNT`
 gives pages back with MADV_REMOVE, `zeros FIRST COUNT` verifies that pages are zero, `peek` reads
-one page in 300, `unmap` lets go. `fork` makes a child that maps the memory and waits; `child
-check 3` lets the youngest verify and end, `child end` end at once; `join` waits for its end.
+one page in 300, `unmap` lets go, `exec` runs the program anew, with another memory. `fork` makes a
+child that maps the memory and waits; `child check 3` lets the youngest verify and end, `child end`
+end at once; `join` waits for its end.
 """
 import mmap
 import os
@@ -109,6 +110,8 @@ def main():
             children[-1].tell(" ".join(words[1:]))
         elif words[0] == "join":
             children.pop().join()
+        elif words[0] == "exec":
+            os.execv(sys.executable, [sys.executable, "-B", __file__, "own", "16"])
         else:
             memory.close()
             print("OK unmapped", flush=True)
