@@ -231,6 +231,9 @@ int target_open(pid_t pid, const struct target_options *options, struct target *
 		error = check_devices(&target, problem);
 	if (!error)
 		error = check_memory(&target, options, problem);
+	/* All that was asked by number was asked of a process that still has it. */
+	if (!error && !target_is_alive(&target))
+		error = refuse_gone(pid, problem);
 	if (error) {
 		target_close(&target);
 		return error;
