@@ -18,7 +18,6 @@
 #include "ctl/problem.h"
 #include "ctl/self.h"
 #include "ctl/state_files.h"
-#include "ctl/supervisor/state_dir.h"
 #include "engine/engine.h"
 #include "engine/successor.h"
 #include "io/feature.h"
@@ -28,9 +27,6 @@
 #include "queue/base/err.h"
 #include "queue/base/log.h"
 #include "queue/base/probe.h"
-
-/* Descriptors of 32 processes on 64 shards, many VMs. */
-#define FILES_MAX 1048576u
 
 /* The control thread reads these from a signalfd; no other thread may get them. */
 static void block_signals(void)
@@ -107,7 +103,7 @@ static int start_engine(const struct config *config, struct keeper *keeper,
  */
 static void open_state_files(const struct config *config, struct state_files *files)
 {
-	const int rc = state_files_open(config->state_dir, files);
+	const int rc = state_files_open_as_worker(config->state_dir, files);
 
 	if (rc < 0) {
 		log_info("guests do not outlive supervisor and worker both: %s: %s",
@@ -118,7 +114,6 @@ static void open_state_files(const struct config *config, struct state_files *fi
 	}
 	shared_set_home(files->folder, state_files_room(files));
 	ledger_set_files(files);
-	(void)state_dir_write_pid(config->state_dir, STATE_DIR_WORKER);
 }
 
 static void warn_of_slow_io(const struct config *config, int refusal)
@@ -233,7 +228,7 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	block_signals();
 	if (!config->is_minimal && start_injector() < 0)
 		return EXIT_FAILURE;
-	self_raise_files(FILES_MAX);
+	self_raise_files(SELF_WORKER_FILES);
 	self_stay_in_memory();
 	rc = open_keeper(supervisor_fd, &keeper);
 	PROBE(start, fetched);

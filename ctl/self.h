@@ -7,6 +7,8 @@
 
 /* Guest memory passes through here: no core, no debugger, no file that others can read. */
 void self_harden(void);
+/* Of a worker, or of what runs in its place: 32 processes on 64 shards, many VMs. */
+#define SELF_WORKER_FILES 1048576u
 /* As many open files, or as many as are allowed. */
 void self_raise_files(uint32_t count);
 /*

@@ -14,6 +14,7 @@
 #include <linux/magic.h>
 
 #include "ctl/keyring.h"
+#include "ctl/supervisor/state_dir.h"
 #include "engine/cipher.h"
 #include "io/storename.h"
 #include "queue/base/assert.h"
@@ -53,6 +54,15 @@ int state_files_open(const char *path, struct state_files *ret_files)
 		.folder = take_fd(&folder),
 	};
 	return 0;
+}
+
+int state_files_open_as_worker(const char *path, struct state_files *ret_files)
+{
+	const int rc = state_files_open(path, ret_files);
+
+	if (rc == 0)
+		(void)state_dir_write_pid(path, STATE_DIR_WORKER);
+	return rc;
 }
 
 void state_files_close(struct state_files *files)

@@ -34,6 +34,8 @@ struct state_files {
 
 /* -EMEDIUMTYPE: not of a tmpfs. -errno. */
 int state_files_open(const char *path, struct state_files *ret_files);
+/* The same by a worker, or what runs in its place: worker.pid names it from then on. */
+int state_files_open_as_worker(const char *path, struct state_files *ret_files);
 void state_files_close(struct state_files *files);
 /* Bytes that tables may take there: half of the tmpfs, which others use, too. */
 uint64_t state_files_room(const struct state_files *files);

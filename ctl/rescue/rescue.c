@@ -16,15 +16,11 @@
 #include "ctl/room.h"
 #include "ctl/self.h"
 #include "ctl/state_files.h"
-#include "ctl/supervisor/state_dir.h"
 #include "engine/successor.h"
 #include "io/feature.h"
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
-
-/* As a worker's. */
-#define FILES_MAX 1048576u
 
 /* One run, over all VMs. */
 struct rescue {
@@ -208,25 +204,17 @@ static void rescue_all(struct rescue *rescue)
 	}
 }
 
-/* Names in the state directory and keys go with the VMs that are let go. */
-static void open_state_files(const struct config *config)
-{
-	static struct state_files files;
-
-	if (state_files_open(config->state_dir, &files) < 0)
-		return;
-	ledger_set_files(&files);
-	(void)state_dir_write_pid(config->state_dir, STATE_DIR_WORKER);
-}
-
 static int prepare(struct rescue *rescue, int supervisor_fd)
 {
+	static struct state_files files;
 	int rc;
 
 	self_harden();
-	self_raise_files(FILES_MAX);
+	self_raise_files(SELF_WORKER_FILES);
 	self_stay_in_memory();
-	open_state_files(rescue->config);
+	/* Names in the state directory and keys go with the VMs that are let go. */
+	if (state_files_open_as_worker(rescue->config->state_dir, &files) == 0)
+		ledger_set_files(&files);
 	rc = keeper_open(supervisor_fd, &rescue->keeper);
 	if (rc == 0)
 		rc = confine_process();
