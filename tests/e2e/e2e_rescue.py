@@ -14,6 +14,7 @@ from vmswap_crash import (adopt, into_minimal_mode, into_waiting, next_worker, s
                           taken_over, worker_of)
 from vmswap_e2e import check, program, wait_until
 from vmswap_mapper import do, mapper
+from vmswap_room import Room
 from vmswap_rpc import REFUSED, RpcError
 
 # Every method that is not offered in minimal mode, with params that are right otherwise.
@@ -235,6 +236,44 @@ def cut_the_store(path):
             target.flush()
             os.fsync(target.fileno())
     return restore
+
+
+def test_what_does_not_fit_into_ram_is_refused_before_anything_is_changed(rig):
+    room = Room(rig, 4096)
+    daemon, owner, _ = named_store(rig)
+    into_waiting(daemon)
+    # 64 MiB come back, and 64 MiB are to stay free.
+    room.set(128 - 24)
+
+    report = json.loads(rescue(daemon, "--json", expected=1).split("\nvmswapctl: ")[0])
+
+    check(report["state"] == "failed", f"{report}")
+    (vm,) = report["vms"]
+    check((vm["state"], vm["pages"], vm["left_pages"], vm["lost_pages"]) == ("held", 0, 0, 0),
+          f"{vm}")
+    check("24 MiB are missing" in vm["problem"], f"{vm}")
+    check(owner.memory_bytes() == 0, f"{owner.memory_bytes()} bytes came back")
+    check(daemon.process.poll() is None and worker_of(daemon) == 0, "the supervisor waits on")
+    text = rescue(daemon, expected=1)
+    check("owner: held, 0 came back" in text and "24 MiB are missing" in text, text)
+    room.set(4096)
+    check("owner: rescued, 64 MiB came back" in rescue(daemon), "not rescued when it fits")
+    has_ended(daemon)
+    do(owner, "check 0")
+
+
+def test_force_does_not_ask_whether_the_memory_fits(rig):
+    room = Room(rig, 4096)
+    daemon, owner, _ = named_store(rig)
+    into_waiting(daemon)
+    room.set(1)
+    check("are missing" in rescue(daemon, expected=1), "it is refused without --force")
+
+    text = rescue(daemon, "--force")
+
+    check("owner: rescued, 64 MiB came back" in text, text)
+    has_ended(daemon)
+    do(owner, "check 0")
 
 
 def test_what_cannot_be_read_stays_held_until_a_rescue_can(rig):
