@@ -61,8 +61,8 @@ static int run_inherited(struct config *config, int socket)
 {
 	const enum handover_mode mode = keeper_inherited_mode();
 
-	if (mode == HANDOVER_RESCUE || mode == HANDOVER_RESCUE_FORCED)
-		return rescue_run(config, socket, mode == HANDOVER_RESCUE_FORCED);
+	if (mode >= HANDOVER_RESCUE && mode <= HANDOVER_RESCUE_LAST)
+		return rescue_run(config, socket, (uint32_t)(mode - HANDOVER_RESCUE));
 	config->is_minimal = mode == HANDOVER_MINIMAL;
 	return daemon_run(config, socket);
 }

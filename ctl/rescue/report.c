@@ -5,10 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ctl/rescue/rescue_vm.h"
+#include "ctl/rescue/result.h"
 #include "ctl/supervisor/state_dir.h"
 #include "queue/base/assert.h"
-#include "queue/base/bits.h"
 #include "queue/base/clock.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
@@ -83,8 +82,13 @@ void report_progress(struct report *report, const struct rescue_result *result)
 	set_number(report->vm, "lost_pages", result->lost_pages);
 	set_number(report->vm, "unread_pages", result->unread_pages);
 	set_number(report->vm, "left_pages", result->left_pages);
-	for (uint64_t i = 0; i < MIN(result->lost_pages, RESCUE_LOST_NAMED); i++)
-		(void)json_array_append_new(lost, json_integer((json_int_t)result->lost[i]));
+	for (uint32_t i = 0; i < result->lost_count; i++) {
+		const struct rescue_run *run = &result->lost[i];
+
+		(void)json_array_append_new(
+			lost, json_pack("{s:I, s:I, s:I}", "page", (json_int_t)run->page, "pages",
+				      (json_int_t)run->count, "address", (json_int_t)run->address));
+	}
 	(void)json_object_set_new(report->vm, "lost", lost);
 	if (clock_ns() - report->written_ns >= GAP_NS)
 		write_now(report);

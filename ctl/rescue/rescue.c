@@ -13,11 +13,13 @@
 #include "ctl/problem.h"
 #include "ctl/rescue/report.h"
 #include "ctl/rescue/rescue_vm.h"
+#include "ctl/rescue/result.h"
 #include "ctl/room.h"
 #include "ctl/self.h"
 #include "ctl/state_files.h"
 #include "engine/successor.h"
 #include "io/feature.h"
+#include "io/uffd.h"
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
@@ -27,7 +29,7 @@ struct rescue {
 	const struct config *config;
 	struct keeper *keeper;
 	struct report *report;
-	bool is_forced;
+	uint32_t flags;
 	int engine_parts[ENGINE_PARTS];
 	uint32_t held; /* VMs */
 };
@@ -87,6 +89,7 @@ static int open_vm(const struct rescue *rescue, const struct ledger_found *found
 		.region_count = areas->count,
 		.processes = living->process,
 		.process_count = living->count,
+		.poisons_unread = (rescue->flags & RESCUE_POISON) != 0,
 	};
 
 	ledger_regions(found, regions);
@@ -102,24 +105,41 @@ static void bring_in(struct rescue *rescue, struct rescue_vm *vm, struct rescue_
 	}
 }
 
+static int refuse_poison(struct problem *problem)
+{
+	return problem_set(problem, -EOPNOTSUPP, "no-poison",
+		"pages are lost, and this kernel cannot tell the guest so: they would read as "
+		"zeros");
+}
+
 static int explain_release(int rc, const struct rescue_result *result, struct problem *problem)
 {
 	if (rc == -EOPNOTSUPP)
-		return problem_set(problem, rc, "no-poison",
-			"pages are lost, and this kernel cannot tell the guest so: "
-			"they would read as zeros");
+		return refuse_poison(problem);
 	return problem_set(problem, rc, "pages-out",
 		"%" PRIu64 " pages cannot be read from the store and %" PRIu64
-		" find no memory: %s; run rescue again, or SIGUSR1 to the supervisor",
-		result->unread_pages, result->left_pages, strerror(-result->error));
+		" find no memory: %s; run rescue again, or SIGUSR1 to the supervisor%s",
+		result->unread_pages, result->left_pages, strerror(-result->error),
+		result->unread_pages > 0 ? "; rescue --poison-unreadable gives up the former" : "");
+}
+
+static bool can_poison(void)
+{
+	uint32_t features = 0;
+
+	return uffd_features(&features) == 0 && (features & UFFD_CAN_POISON);
 }
 
 static int rescue_pages(struct rescue *rescue, struct rescue_vm *vm, pid_t pid,
 	struct rescue_result *result, struct problem *problem)
 {
 	const uint64_t bytes = rescue_vm_pages_out(vm) * PAGE_BYTES;
-	int rc = rescue->is_forced ? 0 : room_check(pid, bytes, problem);
+	const bool is_forced = (rescue->flags & RESCUE_FORCED) != 0;
+	int rc = is_forced ? 0 : room_check(pid, bytes, problem);
 
+	/* What is given up is not asked for again: not before it is sure that the guest is told. */
+	if (rc == 0 && (rescue->flags & RESCUE_POISON) && !can_poison())
+		rc = refuse_poison(problem);
 	if (rc < 0)
 		return rc;
 	bring_in(rescue, vm, result);
@@ -157,9 +177,13 @@ static int rescue_one(struct rescue *rescue, const struct ledger_found *found,
 
 static void log_lost(const char *name, const struct rescue_result *result)
 {
-	for (uint64_t i = 0; i < MIN(result->lost_pages, RESCUE_LOST_NAMED); i++)
-		log_error("%s: page %" PRIu64 " is lost: touching it is a machine check", name,
-			result->lost[i]);
+	for (uint32_t i = 0; i < result->lost_count; i++) {
+		const struct rescue_run *run = &result->lost[i];
+
+		log_error("%s: %" PRIu64 " pages from %" PRIu64 " on (0x%" PRIx64
+			  ") are lost: touching one is a machine check",
+			name, run->count, run->page, run->address);
+	}
 }
 
 static void rescue_found(struct rescue *rescue, struct ledger_found *found)
@@ -225,13 +249,13 @@ static int prepare(struct rescue *rescue, int supervisor_fd)
 	return rc;
 }
 
-int rescue_run(const struct config *config, int supervisor_fd, bool is_forced)
+int rescue_run(const struct config *config, int supervisor_fd, uint32_t flags)
 {
 	static struct rescue rescue;
 	int rc;
 
 	rescue.config = config;
-	rescue.is_forced = is_forced;
+	rescue.flags = flags;
 	rescue.report = report_new(config->state_dir);
 	feature_disable(config->disabled_features);
 	if (!rescue.report)

@@ -7,7 +7,7 @@
  *             the same: the page cache has the content, or a hole, which are zeros
  *   PUNCHING  as SWAPPED and stuck: the slot is the truth. Without a slot: EMPTY
  *   SWAPPED   RESIDENT, by way of READING: slot read, opened, compared with its digest, copied in
- *             POISONED, when the content is wrong each time
+ *             POISONED, when the content is wrong each time, or cannot be read and is given up
  *   READING   RESIDENT, if the page cache has it: it was copied in whole, and the guest may have
  *             changed it since. Else, or when it was stuck: as SWAPPED
  *
@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ctl/rescue/result.h"
 #include "engine/buffer.h"
 #include "engine/cipher.h"
 #include "engine/content.h"
@@ -224,6 +225,16 @@ static bool open_page(struct rescue_vm *vm, uint64_t page, uint8_t *content)
 	return content_digest(&engine->secret, content) == place.digest;
 }
 
+/* Of the first process that maps the page; 0: none does. */
+static uint64_t any_address_of(const struct rescue_vm *vm, uint64_t page)
+{
+	uint64_t address = 0;
+
+	for (uint32_t i = 0; address == 0 && i < vm->config.process_count; i++)
+		address = address_of(vm, &vm->config.processes[i], (uint32_t)(page / CHUNK_PAGES));
+	return address == 0 ? 0 : address + page % CHUNK_PAGES * PAGE_BYTES;
+}
+
 static void lose(struct rescue_vm *vm, uint64_t page, struct rescue_result *result)
 {
 	const page_word word = page_load(&vm->table, page);
@@ -231,9 +242,7 @@ static void lose(struct rescue_vm *vm, uint64_t page, struct rescue_result *resu
 
 	page_put(&vm->table, page, page_with_slot(PAGE_READING, slot, word & PAGE_STUCK));
 	page_put(&vm->table, page, page_with_slot(PAGE_POISONED, slot, 0));
-	if (result->lost_pages < RESCUE_LOST_NAMED)
-		result->lost[result->lost_pages] = page;
-	result->lost_pages++;
+	rescue_result_lose(result, page, any_address_of(vm, page));
 }
 
 /* By itself, so that one bad page does not cost its neighbours. */
@@ -250,7 +259,7 @@ static void bring_alone(struct rescue_vm *vm, uint64_t page, struct rescue_resul
 			return;
 		}
 	}
-	if (error == 0) {
+	if (error == 0 || vm->config.poisons_unread) {
 		lose(vm, page, result);
 		return;
 	}

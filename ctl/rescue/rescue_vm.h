@@ -20,10 +20,8 @@
 
 #include "engine/engine.h"
 
+struct rescue_result;
 struct rescue_vm;
-
-/* Lost pages whose numbers are kept. */
-#define RESCUE_LOST_NAMED 16u
 
 struct rescue_vm_config {
 	const int *engine_parts; /* ENGINE_PARTS; all descriptors are borrowed */
@@ -33,15 +31,7 @@ struct rescue_vm_config {
 	uint32_t region_count;
 	const struct process_spec *processes; /* those that live */
 	uint32_t process_count;
-};
-
-struct rescue_result {
-	uint64_t pages;	       /* came in */
-	uint64_t lost_pages;   /* not what was written, whatever was tried */
-	uint64_t unread_pages; /* the store does not give them: they stay out */
-	uint64_t left_pages;   /* no memory for them: they stay out */
-	int error;	       /* the last one of those that stay out */
-	uint64_t lost[RESCUE_LOST_NAMED];
+	bool poisons_unread; /* what the store does not give is lost, and does not stay out */
 };
 
 /* -ESTALE: of another layout, or of other regions. -EBADMSG: the tables make no sense. -errno. */

@@ -39,8 +39,8 @@
 enum handover_mode {
 	HANDOVER_NORMAL,
 	HANDOVER_MINIMAL, /* serves faults and brings memory back, and does nothing else */
-	HANDOVER_RESCUE,  /* no worker: ctl/rescue */
-	HANDOVER_RESCUE_FORCED,
+	HANDOVER_RESCUE,  /* no worker: ctl/rescue, whose flags are added */
+	HANDOVER_RESCUE_LAST = HANDOVER_RESCUE + 3,
 	HANDOVER_MODES,
 };
 

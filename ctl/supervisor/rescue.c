@@ -29,8 +29,11 @@ static void report(const struct supervisor *supervisor, const char *state, const
 
 void supervisor_begin_rescue(struct supervisor *supervisor, const struct signalfd_siginfo *info)
 {
-	const bool is_forced = info->ssi_code == SI_QUEUE && info->ssi_int == RESCUE_FORCED;
+	const uint32_t flags =
+		info->ssi_code == SI_QUEUE ? (uint32_t)info->ssi_int & RESCUE_FLAGS : 0;
 	int rc;
+
+	static_assert(HANDOVER_RESCUE + RESCUE_FLAGS == HANDOVER_RESCUE_LAST, "all flags fit");
 
 	if (supervisor->is_rescuing)
 		return; /* whoever asks looks at the same report */
@@ -38,7 +41,7 @@ void supervisor_begin_rescue(struct supervisor *supervisor, const struct signalf
 		report(supervisor, "refused", "a worker serves the VMs");
 		return;
 	}
-	rc = supervisor_launch(supervisor, is_forced ? HANDOVER_RESCUE_FORCED : HANDOVER_RESCUE);
+	rc = supervisor_launch(supervisor, (enum handover_mode)(HANDOVER_RESCUE + flags));
 	if (rc < 0) {
 		report(supervisor, "failed", strerror(-rc));
 		return;

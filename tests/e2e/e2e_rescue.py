@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is left when workers die again and again: minimal mode, which serves faults and brings
 memory back; and when that dies as well, `vmswapctl rescue`."""
+import errno
 import json
 import os
 import shutil
@@ -12,8 +13,9 @@ import vmswap_e2e
 from e2e_recover import nothing_left, state_dir
 from vmswap_crash import (adopt, into_minimal_mode, into_waiting, next_worker, status_of,
                           taken_over, worker_of)
+from vmswap_disk import FaultyDisk
 from vmswap_e2e import check, program, wait_until
-from vmswap_mapper import do, mapper
+from vmswap_mapper import do, mapper, page_content
 from vmswap_room import Room
 from vmswap_rpc import REFUSED, RpcError
 
@@ -23,6 +25,9 @@ NOT_OFFERED = (("vm.enable", {"vm": "guest"}), ("vm.trim", {"vm": "guest"}),
                ("vm.attach", {"pids": [1]}), ("vm.add", {"vm": "guest", "pid": 1}),
                ("vm.remove", {"vm": "guest", "pid": 1}), ("vm.attach_self", {"regions": []}),
                ("debug.record_start", {"vm": "guest"}))
+
+# vmswapctl's exit status: done, but pages are lost.
+LOST = 3
 
 
 def vmswapctl(daemon, *words, timeout_s=60):
@@ -129,6 +134,11 @@ def rescue(daemon, *words, expected=0):
     return text
 
 
+def report_of(daemon, *words, expected=0):
+    text = rescue(daemon, "--json", *words, expected=expected)
+    return json.JSONDecoder().raw_decode(text)[0]
+
+
 def has_ended(daemon):
     """In order, with nothing left behind."""
     check(daemon.wait(20) == 0, "the supervisor ends in order")
@@ -207,7 +217,7 @@ def test_a_damaged_slot_costs_its_page_only(rig):
     into_waiting(daemon)
     change_a_byte(path)
 
-    report = json.loads(rescue(daemon, "--json"))
+    report = report_of(daemon, expected=LOST)
 
     check(report["state"] == "done", f"{report}")
     (vm,) = report["vms"]
@@ -245,7 +255,7 @@ def test_what_does_not_fit_into_ram_is_refused_before_anything_is_changed(rig):
     # 64 MiB come back, and 64 MiB are to stay free.
     room.set(128 - 24)
 
-    report = json.loads(rescue(daemon, "--json", expected=1).split("\nvmswapctl: ")[0])
+    report = report_of(daemon, expected=1)
 
     check(report["state"] == "failed", f"{report}")
     (vm,) = report["vms"]
@@ -290,6 +300,64 @@ def test_what_cannot_be_read_stays_held_until_a_rescue_can(rig):
     check("owner: rescued, 32 MiB came back" in text, text)
     has_ended(daemon)
     do(owner, "check 0")
+
+
+def memory_start(owner):
+    """Before it is attached: registered memory is cut into several mappings."""
+    return int(os.path.basename(vmswap_e2e.largest_shared_mapping(owner.pid)).split("-")[0], 16)
+
+
+def lost_pages(vm, start):
+    """As the report names them; each at its address."""
+    lost = set()
+    for run in vm["lost"]:
+        check(run["address"] == start + run["page"] * 4096, f"{run} of a memory at {start:x}")
+        lost |= set(range(run["page"], run["page"] + run["pages"]))
+    return lost
+
+
+def check_memory(owner, start, mib, lost):
+    """From outside: errors where pages are lost, the right content everywhere else."""
+    with open(f"/proc/{owner.pid}/mem", "rb", buffering=0) as memory:
+        for page in range(mib * 256):
+            memory.seek(start + page * 4096)
+            try:
+                content = memory.read(4096)
+            except OSError:
+                content = None
+            check((content is None) == (page in lost), f"page {page}: {str(content)[:20]}")
+            check(content in (None, page_content(page, 0)), f"page {page} is wrong")
+
+
+def test_pages_of_a_disk_that_does_not_come_back_are_given_up_on_request(rig):
+    disk = FaultyDisk(rig, 256)
+    daemon = rig.daemon("--swap-device", disk.loop())
+    owner = mapper(rig, "owner", "own", 64)
+    start = memory_start(owner)
+    vm = daemon.attach(owner.pid, name="owner")
+    vm.run("enable")
+    vm.run("swap_out")
+    check(vm.metrics()["swap_pages"] == 64 * 256, f"{vm.metrics()}")
+    into_waiting(daemon)
+    disk.command(f"fail read {errno.EIO} 30")
+    (held,) = report_of(daemon, expected=1)["vms"]
+    check(held["state"] == "held" and held["unread_pages"] > 0, f"{held}")
+    check(held["lost_pages"] == 0 and "--poison-unreadable" in held["problem"], f"{held}")
+
+    report = report_of(daemon, "--poison-unreadable", expected=LOST)
+
+    (rescued,) = report["vms"]
+    check((report["state"], rescued["state"]) == ("done", "rescued"), f"{report}")
+    check((rescued["lost_pages"], rescued["unread_pages"], rescued["pages"]) ==
+          (held["unread_pages"], 0, 0), f"{held} {rescued}")
+    check(held["pages"] + held["unread_pages"] == 64 * 256, f"{held}")
+    has_ended(daemon)
+    lost = lost_pages(rescued, start)
+    check(len(lost) == rescued["lost_pages"], f"{len(lost)} of {rescued}")
+    check_memory(owner, start, 64, lost)
+    owner.send("check 0\n")
+    check(owner.wait() == -signal.SIGBUS, f"{owner.tail()}")
+    check(not owner.bad_lines(), f"{owner.bad_lines()}")
 
 
 def test_a_worker_goes_on_with_what_a_rescue_left(rig):

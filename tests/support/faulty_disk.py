@@ -9,7 +9,8 @@ held:
   hold read|write       operations of the kind are taken and not answered
   pass read|write       later ones are done at once again; what is held stays held
   release read|write    what is held happens now, in the order it came; later ones at once again
-  fail read|write ERRNO operations of the kind fail; 0: they work again
+  fail read|write ERRNO [MIB]
+                        operations of the kind fail, from that place on; 0: they work again
   space MIB             that much may be written in all, then writes fail; at first: all
   full ERRNO            with this then; at first ENOSPC
   held                  nothing
@@ -47,6 +48,7 @@ class Disk:
         self.is_holding = {"read": False, "write": False}
         self.held = {"read": [], "write": []}
         self.error = {"read": 0, "write": 0}
+        self.fails_from = {"read": 0, "write": 0}
         self.space = None  # pages that may be written, None: all
         self.written = set()
         self.full = errno.ENOSPC
@@ -85,17 +87,19 @@ class Disk:
             raise Failure(errno.EFBIG)
         return self.get_attributes(node, body)
 
+    def fail(self, kind, offset, size):
+        if self.error[kind] and offset + size > self.fails_from[kind]:
+            raise Failure(self.error[kind])
+
     def read(self, _, body):
-        if self.error["read"]:
-            raise Failure(self.error["read"])
         _, offset, size = struct.unpack_from("<2QI", body)
+        self.fail("read", offset, size)
         return os.pread(self.memory, size, offset)
 
     def write(self, _, body):
         _, offset, size = struct.unpack_from("<2QI", body)
         pages = set(range(offset // PAGE, (offset + size) // PAGE))
-        if self.error["write"]:
-            raise Failure(self.error["write"])
+        self.fail("write", offset, size)
         if self.space is not None and len(self.written | pages) > self.space:
             raise Failure(self.full)
         self.written |= pages
@@ -162,6 +166,7 @@ class Disk:
                 self.answer(*self.held[words[1]].pop(0))
         elif words[0] == "fail":
             self.error[words[1]] = int(words[2])
+            self.fails_from[words[1]] = int(words[3]) << 20 if len(words) > 3 else 0
         elif words[0] == "space":
             self.space = int(words[1]) * (1 << 20) // PAGE
         elif words[0] == "full":

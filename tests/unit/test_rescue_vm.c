@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "ctl/rescue/result.h"
 #include "engine/cipher.h"
 #include "engine/content.h"
 #include "engine/layout.h"
@@ -316,7 +317,10 @@ Test(rescue_vm, a_damaged_slot_costs_its_page_only, .timeout = 20)
 	expect_content(1);
 	expect_content(3);
 	cr_expect_eq(rig.result.lost_pages, 1);
-	cr_expect_eq(rig.result.lost[0], 2);
+	cr_expect_eq(rig.result.lost_count, 1);
+	cr_expect_eq(rig.result.lost[0].page, 2);
+	cr_expect_eq(rig.result.lost[0].count, 1);
+	cr_expect_eq(rig.result.lost[0].address, rig.address[0] + 2 * PAGE_BYTES);
 }
 
 Test(rescue_vm, what_cannot_be_read_keeps_the_vm_held_until_it_can, .timeout = 20)
@@ -339,6 +343,56 @@ Test(rescue_vm, what_cannot_be_read_keeps_the_vm_held_until_it_can, .timeout = 2
 	cr_expect_eq(rescue(), 0);
 	for (uint64_t page = 0; page < 4; page++)
 		expect_content(page);
+}
+
+Test(rescue_vm, what_cannot_be_read_is_lost_when_it_is_given_up, .timeout = 20)
+{
+	make(false);
+	rig.config.poisons_unread = true;
+	for (uint64_t page = 0; page < 4; page++)
+		put_out(page, PAGE_SWAPPED, STORE_SLOTS - 4 + (uint32_t)page, 0);
+	put_out(FIRST_PAGES - 1, PAGE_SWAPPED, STORE_SLOTS - 1, PAGE_STUCK);
+	cache(FIRST_PAGES - 1, GARBAGE);
+	put_out(SECOND_FIRST, PAGE_SWAPPED, STORE_SLOTS - 2, 0);
+	put_out(SECOND_FIRST + 1, PAGE_SWAPPED, 0, 0);
+	cr_assert_eq(ftruncate(rig.store, (STORE_SLOTS - 2) * PAGE_BYTES), 0);
+
+	cr_expect_eq(rescue(), 0);
+
+	cr_expect_eq(rig.result.pages, 3);
+	cr_expect_eq(rig.result.lost_pages, 4);
+	cr_expect_eq(rig.result.unread_pages, 0);
+	expect_content(0);
+	expect_content(1);
+	expect_error(2);
+	expect_error(3);
+	expect_error(FIRST_PAGES - 1);
+	expect_error(SECOND_FIRST);
+	expect_content(SECOND_FIRST + 1);
+	cr_assert_eq(rig.result.lost_count, 3);
+	cr_expect_eq(rig.result.lost[0].page, 2);
+	cr_expect_eq(rig.result.lost[0].count, 2);
+	cr_expect_eq(rig.result.lost[1].page, FIRST_PAGES - 1);
+	cr_expect_eq(rig.result.lost[2].address, rig.address[1]);
+}
+
+Test(rescue_vm, of_many_lost_pages_the_first_runs_are_named)
+{
+	struct rescue_result result = {0};
+
+	for (uint64_t i = 0; i <= RESCUE_LOST_MAX; i++) {
+		rescue_result_lose(&result, 10 * i, PAGE_BYTES * 10 * (i + 1));
+		rescue_result_lose(&result, 10 * i + 1, PAGE_BYTES * (10 * (i + 1) + 1));
+		/* The next page, in another mapping. */
+		rescue_result_lose(&result, 10 * i + 2, 0);
+	}
+
+	cr_expect_eq(result.lost_pages, 3 * (RESCUE_LOST_MAX + 1));
+	cr_expect_eq(result.lost_count, RESCUE_LOST_MAX);
+	cr_expect_eq(result.lost[0].count, 2);
+	cr_expect_eq(result.lost[1].count, 1);
+	cr_expect_eq(result.lost[1].address, 0);
+	cr_expect_eq(result.lost[RESCUE_LOST_MAX - 2].page, 10 * (RESCUE_LOST_MAX / 2 - 1));
 }
 
 Test(rescue_vm, a_page_that_nobody_maps_goes_into_the_file, .timeout = 20)

@@ -81,6 +81,8 @@ static const struct option_spec shutdown_options[] = {
 static const struct option_spec rescue_options[] = {
 	{"--force", OPTION_FLAG, "force", NULL,
 		"Do not ask first whether the memory fits into RAM"},
+	{"--poison-unreadable", OPTION_FLAG, "poison_unreadable", NULL,
+		"Give up what the disk does not give: an error in the guest"},
 	{"--state-dir", OPTION_TEXT, "state_dir", "DIR",
 		"That of vmswapd (" CONFIG_STATE_DIR ", or SOCKET.state)"},
 	{0},
@@ -171,7 +173,8 @@ static void print_help(void)
 	(void)printf("\nglobal options\n");
 	print_options(options_global);
 	(void)printf("\nOptions of a verb: vmswapctl help VERB\n"
-		     "Exit codes: 0 done, 1 failed, 2 the command line makes no sense\n");
+		     "Exit codes: 0 done, 1 failed, 2 the command line makes no sense,\n"
+		     "            3 done, but pages are lost (rescue)\n");
 }
 
 enum status verb_help(struct invocation *invocation)

@@ -13,6 +13,7 @@ enum status {
 	STATUS_OK = 0,
 	STATUS_FAILED = 1, /* tried; the message has been printed */
 	STATUS_MISUSE = 2, /* the command line makes no sense */
+	STATUS_LOST = 3,   /* done, but guests have lost pages: rescue */
 };
 
 /* How the value of an option is read; its JSON value is in parentheses. */

@@ -111,16 +111,23 @@ static enum status find_supervisor(
 	return STATUS_OK;
 }
 
+static uint32_t flags_of(const struct invocation *invocation)
+{
+	const json_t *options = invocation->options;
+
+	return (json_is_true(json_object_get(options, "force")) ? RESCUE_FORCED : 0) |
+	       (json_is_true(json_object_get(options, "poison_unreadable")) ? RESCUE_POISON : 0);
+}
+
 static enum status ask_supervisor(const struct invocation *invocation, const struct rescue *rescue)
 {
-	const bool is_forced = json_is_true(json_object_get(invocation->options, "force"));
 	siginfo_t info = {0};
 
 	info.si_signo = SIGUSR2;
 	info.si_code = SI_QUEUE;
 	info.si_pid = getpid();
 	info.si_uid = getuid();
-	info.si_value.sival_int = is_forced ? RESCUE_FORCED : 0;
+	info.si_value.sival_int = (int)flags_of(invocation);
 	/* What is there afterwards is the answer. */
 	(void)unlinkat(rescue->folder, STATE_DIR_RESCUE, 0);
 	if (syscall(SYS_pidfd_send_signal, rescue->supervisor, SIGUSR2, &info, 0) < 0)
@@ -179,9 +186,31 @@ static json_t *await_report(const struct invocation *invocation, const struct re
 	}
 }
 
-static void print_vm(const json_t *vm)
+static void print_lost(const json_t *vm)
 {
 	const json_t *lost = json_object_get(vm, "lost");
+	uint64_t named = 0;
+
+	if (status_number(vm, "lost_pages") == 0)
+		return;
+	(void)printf(", %" PRIu64 " pages are lost:", status_number(vm, "lost_pages"));
+	for (size_t i = 0; i < json_array_size(lost); i++) {
+		const json_t *run = json_array_get(lost, i);
+		const uint64_t first = status_number(run, "page");
+		const uint64_t count = status_number(run, "pages");
+
+		(void)printf(" %" PRIu64, first);
+		if (count > 1)
+			(void)printf("-%" PRIu64, first + count - 1);
+		(void)printf(" (0x%" PRIx64 ")", status_number(run, "address"));
+		named += count;
+	}
+	if (named < status_number(vm, "lost_pages"))
+		(void)printf(" and more");
+}
+
+static void print_vm(const json_t *vm)
+{
 	const char *problem = status_text(vm, "problem");
 	const char *state = status_text(vm, "state");
 	CLEANUP_FREE char *name = strdup(status_text(vm, "vm"));
@@ -189,11 +218,17 @@ static void print_vm(const json_t *vm)
 
 	(void)printf("%s: %s, %s came back", name ? table_harmless(name) : "", state,
 		units_size(size, status_number(vm, "pages") * PAGE_BYTES));
-	if (status_number(vm, "lost_pages") > 0)
-		(void)printf(", %" PRIu64 " pages are lost:", status_number(vm, "lost_pages"));
-	for (size_t i = 0; i < json_array_size(lost); i++)
-		(void)printf(" %lld", (long long)json_integer_value(json_array_get(lost, i)));
+	print_lost(vm);
 	(void)printf("%s%s\n", *problem ? ": " : "", problem);
+}
+
+static uint64_t lost_of(const json_t *vms)
+{
+	uint64_t lost = 0;
+
+	for (size_t i = 0; i < json_array_size(vms); i++)
+		lost += status_number(json_array_get(vms, i), "lost_pages");
+	return lost;
 }
 
 static enum status tell(
@@ -219,6 +254,11 @@ static enum status tell(
 	if (!has_ended(rescue, END_MS))
 		return complain(invocation, STATUS_FAILED,
 			"all memory is in RAM, but supervisor %d does not end", (int)rescue->pid);
+	if (lost_of(vms) > 0)
+		return complain(invocation, STATUS_LOST,
+			"%" PRIu64 " pages are lost, touching one is an error in the guest. All "
+			"else is in RAM, all VMs are let go, and the daemon has ended",
+			lost_of(vms));
 	if (!invocation->is_json)
 		(void)printf("All memory is in RAM, all VMs are let go, and the daemon has "
 			     "ended\n");
