@@ -33,15 +33,19 @@ bool remote_is_userfaultfd(pid_t pid, int number)
 	return strcmp(link, "anon_inode:[userfaultfd]") == 0;
 }
 
+bool remote_is_copy(pid_t pid, int number, int fd)
+{
+	return remote_is_userfaultfd(pid, number) &&
+	       /* @control kcmp */
+	       syscall(SYS_kcmp, (long)getpid(), (long)pid, (long)KCMP_FILE, (long)fd,
+		       (long)number) == 0;
+}
+
 static int visit_fd(void *context, int number)
 {
 	const struct search *search = context;
-	const bool is_copy = remote_is_userfaultfd(search->pid, number) &&
-			     /* @control kcmp */
-			     syscall(SYS_kcmp, (long)getpid(), (long)search->pid, (long)KCMP_FILE,
-				     (long)search->fd, (long)number) == 0;
 
-	return is_copy ? FOUND + number : 0;
+	return remote_is_copy(search->pid, number, search->fd) ? FOUND + number : 0;
 }
 
 int remote_find(pid_t pid, int fd)

@@ -8,9 +8,11 @@
 
 #include "ctl/config.h"
 #include "ctl/confine.h"
+#include "ctl/injector.h"
 #include "ctl/keeper.h"
 #include "ctl/ledger.h"
 #include "ctl/problem.h"
+#include "ctl/rescue/copies.h"
 #include "ctl/rescue/report.h"
 #include "ctl/rescue/rescue_vm.h"
 #include "ctl/rescue/result.h"
@@ -36,6 +38,7 @@ struct rescue {
 
 /* The processes of a VM that live, as their addresses and descriptors lie in the ledger. */
 struct living {
+	const struct ledger_process *kept[PROCESSES_MAX];
 	struct process_spec process[PROCESSES_MAX];
 	struct ledger_fds fds[PROCESSES_MAX];
 	uint32_t count;
@@ -66,6 +69,7 @@ static int find_living(
 			return rc;
 		if (!is_alive(fds->pidfd))
 			continue;
+		living->kept[living->count] = &kept->process[place];
 		living->process[living->count++] = (struct process_spec){
 			.pid = kept->process[place].pid,
 			.pidfd = fds->pidfd,
@@ -170,6 +174,8 @@ static int rescue_one(struct rescue *rescue, const struct ledger_found *found,
 	ASSERT(vm != NULL);
 	*ret_state = "rescued";
 	rc = rescue_pages(rescue, vm, living.process[0].pid, result, problem);
+	for (uint32_t i = 0; rc == 0 && i < living.count; i++)
+		copies_note(living.kept[i], &living.fds[i]);
 	report_progress(rescue->report, result);
 	rescue_vm_close(vm);
 	return rc;
@@ -228,12 +234,22 @@ static void rescue_all(struct rescue *rescue)
 	}
 }
 
+/* First of all, as in a worker; nothing but copies_close() depends on it. */
+static void start_injector(void)
+{
+	struct problem problem;
+
+	if (injector_start(&problem) < 0)
+		log_warning("%s: VMMs keep their copies of our userfaultfds", problem.text);
+}
+
 static int prepare(struct rescue *rescue, int supervisor_fd)
 {
 	static struct state_files files;
 	int rc;
 
 	self_harden();
+	start_injector();
 	self_raise_files(SELF_WORKER_FILES);
 	self_stay_in_memory();
 	/* Names in the state directory and keys go with the VMs that are let go. */
@@ -271,6 +287,8 @@ int rescue_run(const struct config *config, int supervisor_fd, uint32_t flags)
 	}
 	log_info("rescue: bringing the memory of all VMs back");
 	rescue_all(&rescue);
+	copies_close();
+	injector_stop();
 	if (rescue.held > 0) {
 		report_end(rescue.report, "failed", "some VMs stay held");
 		return EXIT_SUCCESS;

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is left when workers die again and again: minimal mode, which serves faults and brings
 memory back; and when that dies as well, `vmswapctl rescue`."""
+import ctypes
 import errno
 import json
 import os
@@ -26,8 +27,15 @@ NOT_OFFERED = (("vm.enable", {"vm": "guest"}), ("vm.trim", {"vm": "guest"}),
                ("vm.remove", {"vm": "guest", "pid": 1}), ("vm.attach_self", {"regions": []}),
                ("debug.record_start", {"vm": "guest"}))
 
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
+WALL = 0x40000000
+
 # vmswapctl's exit status: done, but pages are lost.
 LOST = 3
+
+
+def open_files(process):
+    return sorted(int(number) for number in os.listdir(f"/proc/{process.pid}/fd"))
 
 
 def vmswapctl(daemon, *words, timeout_s=60):
@@ -94,8 +102,8 @@ def test_minimal_mode_brings_memory_back_and_lets_vms_go(rig):
     guest.verify()
     vm.detach()
 
-    # There is no injector that could close them.
-    check(guest.open_userfaultfds(), "our userfaultfds are left, which is harmless")
+    # There is no injector that could close them: one a shard.
+    check(len(guest.open_userfaultfds()) == 2, f"{guest.open_userfaultfds()}")
     daemon.stop()
     guest.goes_on()
     again = rig.daemon(name="again")
@@ -183,6 +191,62 @@ def test_rescue_brings_all_vms_back_and_they_live_on(rig):
     do(other, "check 1")
     daemon.stop()
     guest.finish()
+
+
+def test_a_rescued_vmm_is_as_if_it_had_never_been_attached(rig):
+    # First, so that its descriptors are known before.
+    guest = rig.guest("--size", "128M", "--working-set", "5")
+    guest.goes_on()
+    before = open_files(guest)
+    daemon = rig.daemon("--swap-limit", "1G")
+    vm = daemon.attach(guest.pid, name="guest")
+    vm.run("enable")
+    vm.run("swap_out")
+    check(len(guest.open_userfaultfds()) == 2, f"{guest.open_userfaultfds()}")
+    into_waiting(daemon)
+
+    rescue(daemon)
+
+    has_ended(daemon)
+    check(open_files(guest) == before, f"{open_files(guest)}, before {before}")
+    guest.verify()
+    daemon = rig.daemon("--swap-limit", "1G", name="fresh")
+    vm = daemon.attach(guest.pid, name="guest")
+    vm.run("enable")
+    vm.run("swap_out")
+    check(vm.metrics()["swap_pages"] > 0, f"{vm.metrics()}")
+    vm.run("disable")
+    vm.detach()
+    check(open_files(guest) == before, f"{open_files(guest)}, before {before}")
+    guest.verify()
+    daemon.check_idle()
+    daemon.stop()
+    guest.finish()
+
+
+def test_a_rescue_leaves_open_what_it_cannot_close(rig):
+    daemon, owner, _ = named_store(rig)
+    into_waiting(daemon)
+    libc = ctypes.CDLL(None, use_errno=True)
+    check(libc.ptrace(PTRACE_SEIZE, owner.pid, None, None) == 0, "it cannot be traced")
+
+    text = rescue(daemon)
+
+    check("owner: rescued" in text, text)
+    has_ended(daemon)
+    daemon.expect(r"keeps 2 userfaultfds open")
+    check(len(owner.open_userfaultfds()) == 2, f"{owner.open_userfaultfds()}")
+    check(libc.ptrace(PTRACE_INTERRUPT, owner.pid, None, None) == 0, "it does not stop")
+    os.waitpid(owner.pid, WALL)
+    check(libc.ptrace(PTRACE_DETACH, owner.pid, None, None) == 0, "it stays traced")
+    do(owner, "check 0")
+    daemon = rig.daemon("--swap-limit", "1G", name="fresh")
+    vm = daemon.attach(owner.pid)
+    vm.run("enable")
+    vm.run("swap_out")
+    do(owner, "check 0")
+    vm.detach()
+    daemon.stop()
 
 
 def test_rescue_brings_back_what_is_encrypted(rig):
