@@ -161,11 +161,14 @@ static int open_keeper(int supervisor_fd, struct keeper **ret_keeper)
 	return rc;
 }
 
-/* First of all: it must have nothing of what the daemon opens later. */
-static int start_injector(void)
+/*
+ * It is started first of all, as it must have nothing of what the daemon opens later, and gets
+ * ready after the engine, for which guests wait.
+ */
+static int with_injector(int (*step)(struct problem *problem))
 {
 	struct problem problem;
-	const int rc = injector_start(&problem);
+	const int rc = step(&problem);
 
 	if (rc < 0)
 		log_error("%s", problem.text);
@@ -226,7 +229,7 @@ int daemon_run(const struct config *config, int supervisor_fd)
 		feature_disable(FEATURE_IO_URING | FEATURE_SHORT_SLICE);
 	self_harden();
 	block_signals();
-	if (!config->is_minimal && start_injector() < 0)
+	if (!config->is_minimal && with_injector(injector_start) < 0)
 		return EXIT_FAILURE;
 	self_raise_files(SELF_WORKER_FILES);
 	self_stay_in_memory();
@@ -240,6 +243,8 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	if (rc == 0)
 		rc = start_engine(config, keeper, &engine, &adopted);
 	PROBE(start, serving);
+	if (rc == 0 && !config->is_minimal)
+		rc = with_injector(injector_await);
 	if (rc == 0)
 		rc = open_manager(config, engine, keeper, &manager);
 	/* Before adopt_all(), which starts the VMs' threads: they inherit what is left. */

@@ -6,6 +6,8 @@
  *     worker (vmswapd)                           injector (vmswapd-inject)
  *
  *     injector_start() ==== fork ==============> main thread            (injector_process.c)
+ *     injector_await() ------- lock your memory --> |
+ *          | <---------------- ready -------------- |
  *          |                                        |
  *     inject_begin()                                |
  *       socketpair, first request + one end ------> starts a thread
@@ -81,32 +83,35 @@ static int start(void)
 	return 0;
 }
 
-/* Until it says so it is still open to what ends the worker. */
-static int await_ready(void)
+static int set_problem(struct problem *problem, int error)
 {
-	uint32_t ready;
-	struct injector_message message = {.bytes = &ready, .size_bytes = sizeof(ready)};
-
-	return injector_receive(injector.socket, &message, READY_MS);
+	return error ? problem_set(problem, error, "no-injector",
+			       "the injector process cannot be started: %s", strerror(-error))
+		     : 0;
 }
 
 int injector_start(struct problem *problem)
 {
-	int error;
-
 	ASSERT(!is_ours());
 	/* Of the parent: an open copy would keep its injector from ending. */
 	close_fd(injector.socket);
 	close_fd(injector.pidfd);
-	error = start();
-	if (!error) {
-		error = await_ready();
-		if (error)
-			injector_stop();
-	}
-	return error ? problem_set(problem, error, "no-injector",
-			       "the injector process cannot be started: %s", strerror(-error))
-		     : 0;
+	return set_problem(problem, start());
+}
+
+int injector_await(struct problem *problem)
+{
+	uint32_t word = 1;
+	struct injector_message message = {.bytes = &word, .size_bytes = sizeof(word)};
+	int error;
+
+	ASSERT(is_ours());
+	error = injector_send(injector.socket, &message);
+	if (!error)
+		error = injector_receive(injector.socket, &message, READY_MS);
+	if (error)
+		injector_stop();
+	return set_problem(problem, error);
 }
 
 void injector_stop(void)

@@ -21,6 +21,11 @@ struct problem;
  */
 int injector_start(struct problem *problem);
 /*
+ * Lets it lock its memory and waits until it is ready, some 10 ms. Once, after injector_start() and
+ * before anything is asked of it; on errors there is none.
+ */
+int injector_await(struct problem *problem);
+/*
  * Lets it finish what it does and end; waits a second at most: one that waits for a late call of a
  * target stays behind.
  */

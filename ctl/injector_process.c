@@ -226,8 +226,24 @@ static void harden(void)
 	/* A target may serve a file system: an allocation of ours must not wait for that. */
 	(void)prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	raise_descriptors();
-	/* All of it at once: no page is read from a disk while a target stands. */
-	(void)mlockall(MCL_CURRENT | MCL_FUTURE);
+}
+
+/*
+ * Locking all memory, so that none is read from a disk while a target stands, takes 10 ms or more
+ * of a CPU. Guests wait for that while a worker takes over: it says when they do no more.
+ */
+static int lock_memory_when_told(int socket)
+{
+	uint32_t told;
+	struct injector_message message = {.bytes = &told, .size_bytes = sizeof(told)};
+	struct pollfd entry = {.fd = socket, .events = POLLIN};
+	int error;
+
+	(void)poll(&entry, 1, -1);
+	error = injector_receive(socket, &message, 0);
+	if (!error)
+		(void)mlockall(MCL_CURRENT | MCL_FUTURE);
+	return error;
 }
 
 static int report_ready(int socket)
@@ -245,7 +261,7 @@ _Noreturn void injector_process_run(int socket)
 	harden();
 	kept = close_others(socket);
 	wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (kept < 0 || wake_fd < 0 || report_ready(kept) < 0)
+	if (kept < 0 || wake_fd < 0 || lock_memory_when_told(kept) < 0 || report_ready(kept) < 0)
 		_exit(EXIT_FAILURE);
 	serve(kept);
 	_exit(EXIT_SUCCESS);

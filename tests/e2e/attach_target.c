@@ -175,8 +175,8 @@ void attach_start_injector(void)
 {
 	struct problem problem = {0};
 
-	if (injector_start(&problem) < 0)
-		(void)fprintf(stderr, "injector_start: %s\n", problem.text);
+	if (injector_start(&problem) < 0 || injector_await(&problem) < 0)
+		(void)fprintf(stderr, "%s\n", problem.text);
 	CHECK(injector_is_alive());
 }
 
