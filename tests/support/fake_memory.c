@@ -191,12 +191,6 @@ void guest_alias_unmap(uint8_t *alias, uint64_t size_bytes)
 	(void)size_bytes;
 }
 
-void guest_alias_drop(uint8_t *alias, uint64_t size_bytes)
-{
-	ASSERT((uintptr_t)alias % PAGE_BYTES == 0);
-	ASSERT(size_bytes % PAGE_BYTES == 0);
-}
-
 int guest_next_data(
 	int memfd, uint64_t offset, uint64_t end, uint64_t *ret_start, uint64_t *ret_end)
 {
@@ -229,6 +223,17 @@ static const struct fake_memfd *memfd_of_alias(const uint8_t *alias)
 			return memfd;
 	}
 	fake_fail("%p is in no alias", (const void *)alias);
+}
+
+/* Of a chunk when it was read; of one page when it was written, and a hole is none from then on. */
+void guest_alias_drop(uint8_t *alias, uint64_t size_bytes)
+{
+	const struct fake_memfd *target = memfd_of_alias(alias);
+
+	ASSERT((uintptr_t)alias % PAGE_BYTES == 0);
+	ASSERT(size_bytes % PAGE_BYTES == 0);
+	if (size_bytes == PAGE_BYTES)
+		target->page[(uint64_t)(alias - target->memory) / PAGE_BYTES].is_present = true;
 }
 
 int guest_cached(const uint8_t *alias, uint32_t pages, uint64_t *ret_cached)
