@@ -38,35 +38,6 @@ _Static_assert(CHUNK_PAGES * sizeof(page_word) == PAGE_BYTES, "a page of words i
 /* The page cache is asked again so often when the kernel says so. */
 #define LOOKS_MAX 1000u
 
-typedef int chunk_visit(struct vm *vm, uint32_t chunk, void *context);
-
-/* Every chunk that ever had a word stored. */
-static int each_known_chunk(struct vm *vm, chunk_visit *visit, void *context)
-{
-	const struct shared *words = &vm->table.words_memory;
-	uint64_t offset = 0;
-
-	while (offset < words->size_bytes) {
-		uint64_t start;
-		uint64_t end;
-		int error = shared_next_data(words, offset, &start, &end);
-
-		if (error)
-			return error == -ENXIO ? 0 : error;
-		for (offset = start; offset < end; offset += PAGE_BYTES) {
-			error = visit(vm, (uint32_t)(offset / PAGE_BYTES), context);
-			if (error)
-				return error;
-		}
-	}
-	return 0;
-}
-
-static void move(struct vm *vm, uint64_t page, page_word to)
-{
-	page_move(&vm->table, &vm->stats[vm_owner(vm, (uint32_t)(page / CHUNK_PAGES))], page, to);
-}
-
 /* Whether the page cache holds the page: 1, 0 or -errno. */
 static int is_cached(const struct vm *vm, uint64_t page)
 {
@@ -87,10 +58,10 @@ static void heal_punching(struct vm *vm, uint64_t page, page_word word)
 	/* When it cannot be told, held is the safe answer: the slot is the truth either way. */
 	is_held = is_cached(vm, page) != 0;
 	if (page_has_slot(word))
-		move(vm, page,
+		page_put(&vm->table, page,
 			page_with_slot(PAGE_SWAPPED, page_slot_of(word), is_held ? PAGE_STUCK : 0));
 	else
-		move(vm, page, page_plain(PAGE_EMPTY));
+		page_put(&vm->table, page, page_plain(PAGE_EMPTY));
 }
 
 static int heal_reading(struct vm *vm, uint64_t page, page_word word)
@@ -100,23 +71,53 @@ static int heal_reading(struct vm *vm, uint64_t page, page_word word)
 	if (cached < 0)
 		return cached;
 	if (cached > 0)
-		move(vm, page, page_plain(PAGE_RESIDENT));
+		page_put(&vm->table, page, page_plain(PAGE_RESIDENT));
 	else
-		move(vm, page, page_with_slot(PAGE_SWAPPED, page_slot_of(word), word & PAGE_STUCK));
+		page_put(&vm->table, page,
+			page_with_slot(PAGE_SWAPPED, page_slot_of(word), word & PAGE_STUCK));
 	return 0;
+}
+
+/* A hint, but one that is followed. */
+static bool has_good_link(const struct page_table *table, uint64_t page, page_word word)
+{
+	return page + (uint64_t)(int64_t)page_link_of(word) < table->page_count;
+}
+
+/* Whether nothing is half done in a run of pages, and every link leads to a page. */
+static bool is_at_rest(const struct page_table *table, uint64_t page, uint32_t count)
+{
+	const page_word word = page_load(table, page);
+
+	if (!has_good_link(table, page, word) || !has_good_link(table, page + count - 1, word))
+		return false;
+	switch (page_state_of(word)) {
+	case PAGE_EMPTY:
+	case PAGE_SWAPPED:
+	case PAGE_POISONED: return true;
+	case PAGE_RESIDENT: return !page_has_slot(word);
+	case PAGE_STAGED:
+	case PAGE_WRITING:
+	case PAGE_PUNCHING:
+	case PAGE_READING:
+	case PAGE_STATES: break;
+	}
+	return false;
 }
 
 static int heal_page(struct vm *vm, uint64_t page)
 {
 	const page_word word = page_load(&vm->table, page);
 
-	/* A hint, but one that is followed. */
-	if (page + (uint64_t)(int64_t)page_link_of(word) >= vm->table.page_count)
+	if (!has_good_link(&vm->table, page, word))
 		page_set_link(&vm->table, page, 0);
 	switch (page_state_of(word)) {
 	case PAGE_RESIDENT:
+		if (page_has_slot(word))
+			page_put(&vm->table, page, page_plain(PAGE_RESIDENT));
+		break;
 	case PAGE_STAGED:
-	case PAGE_WRITING: move(vm, page, page_plain(PAGE_RESIDENT)); break;
+	case PAGE_WRITING: page_put(&vm->table, page, page_plain(PAGE_RESIDENT)); break;
 	case PAGE_PUNCHING: heal_punching(vm, page, word); break;
 	case PAGE_READING: return heal_reading(vm, page, word);
 	case PAGE_EMPTY:
@@ -127,100 +128,145 @@ static int heal_page(struct vm *vm, uint64_t page)
 	return 0;
 }
 
-/* Behind the last page of a region a chunk has none. */
-static bool is_empty_from(const struct vm *vm, uint64_t first, uint32_t from)
+static uint64_t slot_count(const struct engine *engine)
 {
-	while (from < CHUNK_PAGES && page_load(&vm->table, first + from) == page_plain(PAGE_EMPTY))
-		from++;
-	return from == CHUNK_PAGES;
-}
-
-static int heal_chunk(struct vm *vm, uint32_t chunk, void *context)
-{
-	const uint64_t first = (uint64_t)chunk * CHUNK_PAGES;
-	const uint32_t pages = vm_chunk_pages(vm, chunk);
-	int error = 0;
-
-	(void)context;
-	if (!is_empty_from(vm, first, pages) ||
-		!page_table_recount(&vm->table, &vm->stats[vm_owner(vm, chunk)], first, pages))
-		return -EBADMSG;
-	for (uint32_t i = 0; !error && i < pages; i++)
-		error = heal_page(vm, first + i);
-	PROBE(adopt, healed);
-	return error;
-}
-
-int adopt_reconcile(struct vm *vm)
-{
-	ASSERT(vm->engine->shard == NULL);
-	return each_known_chunk(vm, heal_chunk, NULL);
-}
-
-/* Marks the slots of a chunk's pages. */
-static int see_slots(struct vm *vm, uint32_t chunk, void *context)
-{
-	const uint64_t first = (uint64_t)chunk * CHUNK_PAGES;
-	const uint64_t slot_count = vm->engine->store.size_bytes / PAGE_BYTES;
-	uint64_t *seen = context;
-
-	if (atomic_load(&vm->table.chunks[chunk].slots) == 0)
-		return 0;
-	for (uint64_t page = first; page < first + CHUNK_PAGES; page++) {
-		const page_word word = page_load(&vm->table, page);
-		const uint32_t slot = page_slot_of(word);
-
-		if (!page_has_slot(word))
-			continue;
-		if (!slots_map_is_used(vm->engine->slot_map.memory, slot_count, slot) ||
-			bit_get(seen, slot))
-			return -EBADMSG;
-		bit_set(seen, slot);
-	}
-	return 0;
+	return engine->store.size_bytes / PAGE_BYTES;
 }
 
 /*
- * Slots in use that no page has: of writes that may be under way, whether their page still waited
- * for them or had left, and of moves that were cut off in between. They stay in use in the map, so
- * that a successor of ours finds them as well.
+ * @count slots from @slot on are in limbo no more. False: one was not, or is of a group that
+ * another shard hands out.
  */
-static int find_limbo(struct engine *engine, const uint64_t *seen)
+static bool claim_slots(const struct shard *shard, uint64_t slot, uint32_t count)
 {
-	const uint64_t slot_count = engine->store.size_bytes / PAGE_BYTES;
-	const void *map = engine->slot_map.memory;
+	const struct engine *engine = shard->engine;
 
-	for (uint32_t slot = slots_map_next_used(map, slot_count, 0); slot < slot_count;
-		slot = slots_map_next_used(map, slot_count, slot + 1)) {
-		uint32_t *slots;
+	if (slot + count > slot_count(engine))
+		return false;
+	while (count > 0) {
+		const uint32_t within = slot % 64;
+		const uint32_t taken = MIN(64 - within, count);
+		const uint64_t ones = taken == 64 ? UINT64_MAX : ((uint64_t)1 << taken) - 1;
+		uint64_t *limbo = &engine->limbo[slot / 64];
 
-		if (bit_get(seen, slot))
-			continue;
-		slots = reallocarray(
-			engine->limbo, (size_t)engine->limbo_count + 1, sizeof(*slots));
-		if (!slots)
-			return -ENOMEM;
-		engine->limbo = slots;
-		engine->limbo[engine->limbo_count++] = slot;
+		if (slot / CHUNK_PAGES % engine->shard_count != shard->id ||
+			(*limbo >> within & ones) != ones)
+			return false;
+		*limbo &= ~(ones << within);
+		slot += taken;
+		count -= taken;
 	}
+	return true;
+}
+
+/* Behind the last page of a region a chunk has none. Nothing of what is not a word is acted on. */
+static int look_at_chunk(const struct vm *vm, uint64_t first, uint64_t end, bool *ret_is_at_rest)
+{
+	bool is_resting = true;
+	uint32_t run;
+
+	for (uint64_t page = end; page < first + CHUNK_PAGES; page++)
+		if (page_load(&vm->table, page) != page_plain(PAGE_EMPTY))
+			return -EBADMSG;
+	for (uint64_t page = first; page < end; page += run) {
+		run = page_run(&vm->table, page, end);
+		if (!page_word_is_valid(page_load(&vm->table, page)))
+			return -EBADMSG;
+		is_resting = is_resting && is_at_rest(&vm->table, page, run);
+	}
+	*ret_is_at_rest = is_resting;
 	return 0;
 }
 
-int adopt_slots(struct engine *engine, struct vm *const *vms, uint32_t count)
+static bool claim_slots_of_chunk(
+	const struct shard *shard, const struct vm *vm, uint64_t first, uint64_t end)
 {
-	const uint64_t slot_count = engine->store.size_bytes / PAGE_BYTES;
-	uint64_t *seen = calloc(BITMAP_WORDS(slot_count), sizeof(*seen));
+	const uint32_t slots = atomic_load(&page_chunk(&vm->table, first)->slots);
+	uint32_t run;
+
+	for (uint64_t page = first; slots > 0 && page < end; page += run) {
+		const page_word word = page_load(&vm->table, page);
+
+		run = page_run(&vm->table, page, end);
+		if (page_has_slot(word) && !claim_slots(shard, page_slot_of(word), run))
+			return false;
+	}
+	atomic_fetch_sub_explicit(&shard->engine->limbo_count, slots, memory_order_relaxed);
+	return true;
+}
+
+static int adopt_chunk(const struct shard *shard, struct vm *vm, uint32_t chunk)
+{
+	const uint64_t first = (uint64_t)chunk * CHUNK_PAGES;
+	const uint32_t pages = vm_chunk_pages(vm, chunk);
+	bool is_resting = false;
+	int error = look_at_chunk(vm, first, first + pages, &is_resting);
+
+	for (uint64_t page = first; !error && !is_resting && page < first + pages; page++)
+		error = heal_page(vm, page);
+	PROBE(adopt, healed);
+	if (error)
+		return error;
+	page_table_recount(&vm->table, shard_stats(shard, vm), first, pages);
+	return claim_slots_of_chunk(shard, vm, first, first + pages) ? 0 : -EBADMSG;
+}
+
+/* Every chunk of the shard that ever had a word stored. */
+static int adopt_pages_of(const struct shard *shard, struct vm *vm)
+{
+	const struct shared *words = &vm->table.words_memory;
+	uint64_t end = 0;
 	int error = 0;
 
-	ASSERT(engine->shard == NULL);
-	if (!seen)
-		return -ENOMEM;
-	if (!slots_map_is_sound(engine->slot_map.memory, slot_count))
-		error = -EBADMSG;
-	for (uint32_t i = 0; !error && i < count; i++)
-		error = each_known_chunk(vms[i], see_slots, seen);
-	if (!error)
-		error = find_limbo(engine, seen);
-	free(seen);
+	while (!error && end < words->size_bytes) {
+		uint64_t offset;
+
+		error = shared_next_data(words, end, &offset, &end);
+		for (; !error && offset < end; offset += PAGE_BYTES)
+			if (vm_owner(vm, (uint32_t)(offset / PAGE_BYTES)) == shard->id)
+				error = adopt_chunk(shard, vm, (uint32_t)(offset / PAGE_BYTES));
+	}
+	PROBE(adopt, counted);
+	return error == -ENXIO ? 0 : error;
+}
+
+int adopt_pages(const struct shard *shard)
+{
+	const struct engine *engine = shard->engine;
+	int error = 0;
+
+	shard_assert_owner(shard);
+	for (uint32_t i = 0; !error && i < engine->adopted_count; i++)
+		error = adopt_pages_of(shard, engine->adopted[i]);
 	return error;
+}
+
+/*
+ * In limbo are slots of writes that may be under way, whether their page still waited for them or
+ * had left, and of moves that were cut off in between. They stay in use in the map, so that a
+ * successor of ours finds them as well.
+ */
+int adopt_slots(struct engine *engine)
+{
+	int64_t used;
+
+	ASSERT(engine->shard == NULL);
+	ASSERT(engine->limbo == NULL);
+	engine->limbo = calloc(BITMAP_WORDS(slot_count(engine)), sizeof(*engine->limbo));
+	if (!engine->limbo)
+		return -ENOMEM;
+	used = slots_map_read(engine->slot_map.memory, slot_count(engine), engine->limbo);
+	if (used < 0)
+		return (int)used;
+	engine->limbo_count = (uint32_t)used;
+	return 0;
+}
+
+uint32_t adopt_next_limbo(const struct engine *engine, uint32_t from)
+{
+	const uint64_t count = slot_count(engine);
+
+	while (from < count && !bit_get(engine->limbo, from))
+		from = engine->limbo[from / 64] >> from % 64 == 0 ? (from / 64 + 1) * 64 : from + 1;
+	return from < count ? from : SLOT_NONE;
 }

@@ -6,14 +6,22 @@
 #include <stdint.h>
 
 struct engine;
-struct vm;
+struct shard;
 
-/* Ends every move of @vm that was half done. -EBADMSG: the table holds what no engine stored. */
-int adopt_reconcile(struct vm *vm);
 /*
- * Finds the slots in use that no page of @vms, which are all, has: engine->limbo. -EBADMSG: two
- * pages have one slot, or a page has one that is not in use.
+ * Finds the slots in use and puts them in limbo, from which adopt_pages() takes those that pages
+ * have. What is left there may still be written by the predecessor. -EBADMSG: the map is none.
+ * Set-up threads.
  */
-int adopt_slots(struct engine *engine, struct vm *const *vms, uint32_t count);
+int adopt_slots(struct engine *engine);
+/*
+ * Of every VM in engine->adopted the pages of @shard: ends their moves that were half done, counts
+ * them and takes their slots out of limbo. -EBADMSG: a table holds what no engine stored, or a page
+ * has a slot that is not in use, another page's, or another shard's. Owner thread, which may block:
+ * it does not serve yet.
+ */
+int adopt_pages(const struct shard *shard);
+/* The first slot in limbo at or after @from, or SLOT_NONE. */
+uint32_t adopt_next_limbo(const struct engine *engine, uint32_t from);
 
 #endif

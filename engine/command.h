@@ -25,7 +25,7 @@ enum command_kind {
 	COMMAND_FORGET_CHILDREN, /* close the descriptors of forked children of a VM */
 	COMMAND_RECORD,		 /* record the faults of a VM from now on, or no more */
 	COMMAND_SPACE,		 /* give the space of one free slot group back */
-	COMMAND_SLOT,		 /* give a slot that no page has back, or retire it */
+	COMMAND_SLOTS,		 /* give slots of a group that no page has back, or retire them */
 	COMMAND_STOP,		 /* the shard ends; it must have no process and no chunk */
 };
 
@@ -36,10 +36,10 @@ struct command {
 	struct cmdq *reply;   /* completions go to its lane 0 */
 	struct command *next; /* the shard's, while it waits there */
 
-	/* COMMAND_CHUNK */
+	/* COMMAND_CHUNK; of COMMAND_SLOTS the bits */
 	enum chunk_op op;
 	uint32_t chunk;
-	const uint64_t *bits;	       /* CHUNK_PAGES bits or NULL */
+	const uint64_t *bits;	       /* CHUNK_PAGES bits; of a chunk they may be NULL */
 	struct dispatch_result result; /* of this chunk */
 
 	/* COMMAND_SERVE, COMMAND_SERVE_CHILD, COMMAND_UNSERVE */
@@ -52,8 +52,8 @@ struct command {
 	/* COMMAND_RECORD */
 	struct recorder *recorder; /* of this shard; NULL: no more */
 
-	/* COMMAND_SLOT */
-	uint32_t slot;
+	/* COMMAND_SLOTS */
+	uint32_t first_slot; /* of the group */
 	bool is_retired;
 
 	/* SERVE, SERVE_CHILD: 0 or -errno. SPACE: bytes given back. */

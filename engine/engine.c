@@ -120,9 +120,10 @@ static int open_adopted(struct engine *engine, const int *parts)
 	engine->secret = header->secret;
 	engine->is_encrypted = header->is_encrypted != 0;
 	error = swapfile_adopt(&kept, &engine->store);
-	if (error)
-		return error;
-	return shared_adopt(parts[ENGINE_SLOT_MAP], slot_map_bytes(engine), &engine->slot_map);
+	if (!error)
+		error = shared_adopt(
+			parts[ENGINE_SLOT_MAP], slot_map_bytes(engine), &engine->slot_map);
+	return error ? error : adopt_slots(engine);
 }
 
 static int make_parts(struct engine *engine, const struct engine_config *config)
@@ -227,7 +228,7 @@ static void step_all(struct engine *engine)
 		(void)shard_step(&engine->shard[i]);
 }
 
-/* Stops the first @count shards. */
+/* Stops those of the first @count shards that have begun. */
 static void stop_shards(struct engine *engine, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
@@ -237,27 +238,35 @@ static void stop_shards(struct engine *engine, uint32_t count)
 			.reply = engine->reply,
 		};
 
+		if (engine->shard[i].begin_error)
+			continue;
 		engine_call(engine, i, &command);
 		(void)pthread_join(engine->shard[i].thread, NULL);
 	}
 }
 
+/* All at the same time: what they begin with takes long where they adopt pages. */
 static int start_shards(struct engine *engine)
 {
-	for (uint32_t i = 0; i < engine->shard_count; i++) {
-		struct shard *shard = &engine->shard[i];
-		/* @unfiltered clone3 */
-		int error = -pthread_create(&shard->thread, NULL, shard_run, shard);
+	uint32_t started = 0;
+	int error = 0;
 
-		if (!error)
-			error = shard_await_begin(shard);
-		if (error) {
-			stop_shards(engine, i);
-			return error;
-		}
+	while (!error && started < engine->shard_count) {
+		struct shard *shard = &engine->shard[started];
+
+		/* @unfiltered clone3 */
+		error = -pthread_create(&shard->thread, NULL, shard_run, shard);
+		started += !error;
 	}
-	engine->has_threads = true;
-	return 0;
+	for (uint32_t i = 0; i < started; i++) {
+		const int begin_error = shard_await_begin(&engine->shard[i]);
+
+		error = error ? error : begin_error;
+	}
+	if (error)
+		stop_shards(engine, started);
+	engine->has_threads = !error;
+	return error;
 }
 
 int engine_start(const struct engine_config *config, struct engine **ret_engine)
@@ -277,30 +286,41 @@ int engine_start(const struct engine_config *config, struct engine **ret_engine)
 	return 0;
 }
 
+static void forget_limbo(struct engine *engine)
+{
+	free(engine->limbo);
+	engine->limbo = NULL;
+	engine->limbo_count = 0;
+}
+
 int engine_resume(struct engine *engine, struct vm *const *vms, uint32_t count)
 {
-	int error = adopt_slots(engine, vms, count);
+	int error = make_shards(engine);
 
-	PROBE(adopt, counted);
-	if (!error)
-		error = make_shards(engine);
+	engine->adopted = vms;
+	engine->adopted_count = count;
 	if (!error)
 		error = engine->is_stepped ? begin_shards(engine) : start_shards(engine);
+	engine->adopted_count = 0;
+	if (engine->limbo_count == 0)
+		forget_limbo(engine);
 	return error;
 }
 
-/* A slot that a predecessor was writing. */
-static void give_back(struct engine *engine, uint32_t slot, bool is_retired, struct cmdq *reply)
+/* What is in limbo of a group. */
+static void give_back(struct engine *engine, uint32_t group, bool is_retired, struct cmdq *reply)
 {
+	const uint32_t first_slot = group * CHUNK_PAGES;
 	struct command command = {
 		.magic = COMMAND_MAGIC,
-		.kind = COMMAND_SLOT,
-		.slot = slot,
+		.kind = COMMAND_SLOTS,
+		.first_slot = first_slot,
+		.bits = &engine->limbo[first_slot / 64],
 		.is_retired = is_retired,
 		.reply = reply,
 	};
 
-	engine_call(engine, slot / CHUNK_PAGES % engine->shard_count, &command);
+	engine_call(engine, group % engine->shard_count, &command);
 }
 
 bool engine_may_settle(const struct engine *engine)
@@ -311,17 +331,22 @@ bool engine_may_settle(const struct engine *engine)
 uint32_t engine_settle(struct engine *engine)
 {
 	const uint32_t count = engine->limbo_count;
+	uint32_t slot = count > 0 ? adopt_next_limbo(engine, 0) : SLOT_NONE;
 	struct cmdq *reply;
 	bool is_retired;
 
 	if (count == 0 || replies_lend(&engine->replies, &reply))
 		return count;
-	is_retired = swapfile_drain(&engine->store, (uint64_t)engine->limbo[0] * PAGE_BYTES) != 0;
+	is_retired = swapfile_drain(&engine->store, (uint64_t)slot * PAGE_BYTES) != 0;
 	PROBE(adopt, drained);
-	for (uint32_t i = 0; i < count; i++)
-		give_back(engine, engine->limbo[i], is_retired, reply);
+	while (slot != SLOT_NONE) {
+		const uint32_t group = slot / CHUNK_PAGES;
+
+		give_back(engine, group, is_retired, reply);
+		slot = adopt_next_limbo(engine, (group + 1) * CHUNK_PAGES);
+	}
 	PROBE(adopt, settled);
-	engine->limbo_count = 0;
+	forget_limbo(engine);
 	replies_take_back(&engine->replies, reply);
 	return is_retired ? count : 0;
 }

@@ -45,10 +45,16 @@ struct engine {
 	struct engine_event *event; /* EVENTS_MAX */
 	struct shard *shard;
 
-	/* Slots of a predecessor's writes that may be under way still; before the shards start and
-	 * in engine_settle(). */
-	uint32_t *limbo;
-	uint32_t limbo_count;
+	/* What engine_resume() was given: for shards that begin. */
+	struct vm *const *adopted;
+	uint32_t adopted_count;
+	/*
+	 * A bitmap of slots in use that no page has (adopt.h); NULL where there is none. Written
+	 * before the shards start, then by each shard that begins, of its own groups; from then on
+	 * engine_settle()'s.
+	 */
+	uint64_t *limbo;
+	_Atomic uint32_t limbo_count;
 
 	/* control threads */
 	pthread_mutex_t space_lock; /* one engine_release_space() at a time */

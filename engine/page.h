@@ -78,6 +78,9 @@ enum page_state {
 
 typedef uint64_t page_word;
 
+/* From the word of a page with a slot to that of its neighbour with the next slot. */
+#define PAGE_SLOT_STEP ((page_word)1 << 32)
+
 static inline enum page_state page_state_of(page_word word)
 {
 	return (enum page_state)(word & 0xf);

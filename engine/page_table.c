@@ -173,24 +173,39 @@ int page_table_adopt(uint64_t page_count, const int fds[3], struct page_table *r
 	return 0;
 }
 
-bool page_table_recount(
+uint32_t page_run(const struct page_table *table, uint64_t page, uint64_t end)
+{
+	const page_word word = page_load(table, page);
+	const page_word step = page_has_slot(word) ? PAGE_SLOT_STEP : 0;
+	uint32_t count = 1;
+
+	ASSERT(page < end);
+	ASSERT(end <= table->page_count);
+	while (page + count < end && page_load(table, page + count) == word + count * step)
+		count++;
+	return count;
+}
+
+void page_table_recount(
 	struct page_table *table, struct stats_block *stats, uint64_t first, uint32_t count)
 {
 	struct chunk_summary *chunk = page_chunk(table, first);
+	const uint64_t end = first + count;
 
 	ASSERT(first % CHUNK_PAGES == 0);
 	ASSERT(count <= CHUNK_PAGES);
-	for (uint64_t page = first; page < first + count; page++) {
+	for (uint64_t page = first; page < end;) {
 		const page_word word = page_load(table, page);
+		const int pages = (int)page_run(table, page, end);
 
-		if (!page_word_is_valid(word))
-			return false;
-		summary_follow(chunk, page_plain(PAGE_EMPTY), word);
-		stats_gauge_add(stats, GAUGE_ZERO, -1);
+		count_add(&chunk->staged, is_staged(word) * pages);
+		count_add(&chunk->out, is_out(word) * pages);
+		count_add(&chunk->slots, page_has_slot(word) * pages);
 		if (gauge_of(word) != GAUGE_COUNT)
-			stats_gauge_add(stats, gauge_of(word), 1);
+			stats_gauge_add(stats, gauge_of(word), pages);
+		page += (uint64_t)pages;
 	}
-	return true;
+	stats_gauge_add(stats, GAUGE_ZERO, -(int)count);
 }
 
 void page_table_close(struct page_table *table)

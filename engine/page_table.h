@@ -54,10 +54,15 @@ int page_table_open(uint64_t page_count, struct page_table *ret_table);
 /* The descriptors of a predecessor's tables, dup'ed: words, digests, chunks. -errno. As above. */
 int page_table_adopt(uint64_t page_count, const int fds[3], struct page_table *ret_table);
 /*
- * Counts @count pages from @first, the beginning of a chunk, into its summary, which was zero, and
- * into @stats, which took all pages for EMPTY. False: a word is none. Before any shard runs.
+ * How many pages from @page on, before @end, have the same word but for slots that follow each
+ * other. Before any shard runs, as below.
  */
-bool page_table_recount(
+uint32_t page_run(const struct page_table *table, uint64_t page, uint64_t end);
+/*
+ * Counts @count pages from @first, the beginning of a chunk, into its summary, which was zero, and
+ * into @stats, which took all pages for EMPTY. All words are valid.
+ */
+void page_table_recount(
 	struct page_table *table, struct stats_block *stats, uint64_t first, uint32_t count);
 /* A zeroed struct is fine. */
 void page_table_close(struct page_table *table);
@@ -85,8 +90,8 @@ static inline bool chunk_is_zapped(const struct chunk_summary *chunk)
  */
 void page_move(struct page_table *table, struct stats_block *stats, uint64_t page, page_word to);
 /*
- * The same without summary and gauges: for a rescue (ctl/rescue), which works alone on the tables
- * of the dead. Whoever adopts them after it counts anew.
+ * The same without summary and gauges: for who works alone on the tables of the dead, a rescue
+ * (ctl/rescue) or a successor before it counts anew.
  */
 void page_put(struct page_table *table, uint64_t page, page_word to);
 /* The only writer of links; within PAGE_LINK_MAX. Owner thread. */

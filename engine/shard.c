@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/adopt.h"
 #include "engine/command.h"
 #include "engine/engine_priv.h"
 #include "engine/fault.h"
@@ -65,12 +66,8 @@ int shard_init(struct shard *shard, struct engine *engine, uint32_t id, int cpu)
 	shard->tasks = calloc(TASK_PLACES, sizeof(*shard->tasks));
 	if (!shard->served || !shard->tasks)
 		return -ENOMEM;
-	error = fills_init(&shard->fills);
-	if (!error && engine->is_encrypted)
-		error = seals_init(&shard->seals);
-	if (!error)
-		error = slots_new(engine->slot_map.memory, engine->store.size_bytes / PAGE_BYTES,
-			id, engine->shard_count, &shard->slots);
+	error = slots_new(engine->slot_map.memory, engine->store.size_bytes / PAGE_BYTES, id,
+		engine->shard_count, &shard->slots);
 	if (!error)
 		error = uring_open(SHARD_RING_DEPTH, &shard->ring);
 	return error;
@@ -196,6 +193,19 @@ static bool read_messages(struct shard *shard)
 	return is_busy;
 }
 
+/* Slots that no page has; a whole group of them takes some 10 us. */
+static void take_slots(struct shard *shard, const struct command *command)
+{
+	for (uint32_t i = 0; i < CHUNK_PAGES; i++) {
+		if (!bit_get(command->bits, i))
+			continue;
+		if (command->is_retired)
+			slots_retire(shard->slots, command->first_slot + i);
+		else
+			slots_put(shard->slots, command->first_slot + i);
+	}
+}
+
 static void take_command(struct shard *shard, struct command *command)
 {
 	ASSERT(command->magic == COMMAND_MAGIC);
@@ -207,12 +217,7 @@ static void take_command(struct shard *shard, struct command *command)
 	case COMMAND_FORGET_CHILDREN: served_forget_children(shard, command->vm); break;
 	case COMMAND_RECORD: shard_of_vm(shard, command->vm)->recorder = command->recorder; break;
 	case COMMAND_SPACE: begin_space(shard, command); return;
-	case COMMAND_SLOT:
-		if (command->is_retired)
-			slots_retire(shard->slots, command->slot);
-		else
-			slots_put(shard->slots, command->slot);
-		break;
+	case COMMAND_SLOTS: take_slots(shard, command); break;
 	case COMMAND_STOP:
 		shard->stop_command = command;
 		shard->is_stopping = true;
@@ -276,7 +281,13 @@ int shard_begin(struct shard *shard)
 	int error;
 
 	shard_current = shard;
-	error = uring_enable(shard->ring);
+	error = adopt_pages(shard);
+	if (!error)
+		error = fills_init(&shard->fills);
+	if (!error && shard->engine->is_encrypted)
+		error = seals_init(&shard->seals);
+	if (!error)
+		error = uring_enable(shard->ring);
 	if (!error)
 		error = fills_register(shard);
 	if (error)

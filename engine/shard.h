@@ -78,11 +78,11 @@ struct shard {
 	uint32_t next_task; /* whose slice comes next */
 };
 
-/* Everything a shard needs, but its thread. -errno. Set-up threads. */
+/* What a shard needs of others, but its thread. -errno. Set-up threads. */
 int shard_init(struct shard *shard, struct engine *engine, uint32_t id, int cpu);
 void shard_destroy(struct shard *shard);
 
-/* The owner thread's first call, before any step. -errno. */
+/* The owner thread's first call: what takes long, pages of a predecessor and buffers. -errno. */
 int shard_begin(struct shard *shard);
 /* One turn. True when there was something to do. Owner thread. */
 bool shard_step(struct shard *shard);

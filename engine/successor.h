@@ -4,8 +4,8 @@
  * parts: tables and store, and the userfaultfds of its processes. In this order:
  *
  *   engine_start()      with its parts: no shard runs yet
- *   vm_new()            each VM with its parts: moves that were half done are ended or undone
- *   engine_resume()     the shards run
+ *   vm_new()            each VM with its parts
+ *   engine_resume()     moves that were half done are ended or undone, and the shards run
  *   vm_process_adopt()  each process
  *   vm_resume()         its faults are served
  *   engine_settle()     what the predecessor was still writing is waited for
@@ -31,8 +31,10 @@ enum engine_part {
 	ENGINE_PARTS,
 };
 
-/* Starts the shards of a successor; @vms: all that were adopted. -errno; -EBADMSG: the tables make
- * no sense. */
+/*
+ * Starts the shards of a successor; @vms: all that were adopted. Each shard first makes its pages
+ * true again, all of them at the same time. -errno; -EBADMSG: the tables make no sense.
+ */
 int engine_resume(struct engine *engine, struct vm *const *vms, uint32_t count);
 /* Whether engine_settle() would end at once, as far as can be told. */
 bool engine_may_settle(const struct engine *engine);

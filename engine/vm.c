@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/adopt.h"
 #include "engine/cipher.h"
 #include "engine/command.h"
 #include "engine/engine_priv.h"
@@ -184,14 +183,11 @@ static int adopt_header(struct vm *vm, int fd)
 static int adopt_tables(struct vm *vm, const int *parts)
 {
 	const int tables[] = {parts[VM_WORDS], parts[VM_DIGESTS], parts[VM_CHUNKS]};
-	int error = adopt_header(vm, parts[VM_HEADER]);
+	const int error = adopt_header(vm, parts[VM_HEADER]);
 
-	if (!error)
-		error = page_table_adopt(
-			(uint64_t)vm->chunk_count * CHUNK_PAGES, tables, &vm->table);
-	if (!error)
-		error = adopt_reconcile(vm);
-	return error;
+	return error ? error
+		     : page_table_adopt(
+			       (uint64_t)vm->chunk_count * CHUNK_PAGES, tables, &vm->table);
 }
 
 /* @parts NULL: a new VM. */

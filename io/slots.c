@@ -180,62 +180,25 @@ static uint32_t next_with(const uint64_t *words, uint32_t from, bool value)
 	return index * 64 + (uint32_t)__builtin_ctzll(word);
 }
 
-/* The words of used slots of a group; false: nothing in it was ever used. */
-static bool used_words(const void *map, uint64_t slot_count, uint64_t group, uint64_t *ret_words)
+int64_t slots_map_read(const void *map, uint64_t slot_count, uint64_t *bits)
 {
 	const uint64_t groups = slot_count / CHUNK_PAGES;
 	const uint64_t *taken = map;
 	const uint64_t *retired = taken + groups * GROUP_WORDS;
 	const uint8_t *touched = (const uint8_t *)(retired + groups * GROUP_WORDS);
-
-	if (!touched[group])
-		return false;
-	for (uint32_t i = 0; i < GROUP_WORDS; i++)
-		ret_words[i] = taken[group * GROUP_WORDS + i] & ~retired[group * GROUP_WORDS + i];
-	return true;
-}
-
-bool slots_map_is_sound(const void *map, uint64_t slot_count)
-{
-	const uint64_t groups = slot_count / CHUNK_PAGES;
-	const uint64_t *taken = map;
-	const uint64_t *retired = taken + groups * GROUP_WORDS;
-	const uint8_t *touched = (const uint8_t *)(retired + groups * GROUP_WORDS);
+	int64_t count = 0;
 
 	for (uint64_t group = 0; group < groups; group++) {
 		if (!touched[group])
 			continue;
-		for (uint64_t i = group * GROUP_WORDS; i < (group + 1) * GROUP_WORDS; i++)
+		for (uint64_t i = group * GROUP_WORDS; i < (group + 1) * GROUP_WORDS; i++) {
 			if ((retired[i] & ~taken[i]) != 0)
-				return false;
+				return -EBADMSG;
+			bits[i] = taken[i] & ~retired[i];
+		}
+		count += count_bits(&bits[group * GROUP_WORDS]);
 	}
-	return true;
-}
-
-bool slots_map_is_used(const void *map, uint64_t slot_count, uint32_t slot)
-{
-	uint64_t words[GROUP_WORDS];
-
-	return slot < slot_count && used_words(map, slot_count, slot / CHUNK_PAGES, words) &&
-	       bit_get(words, slot % CHUNK_PAGES);
-}
-
-uint32_t slots_map_next_used(const void *map, uint64_t slot_count, uint32_t from)
-{
-	uint32_t within = from % CHUNK_PAGES;
-
-	for (uint64_t group = from / CHUNK_PAGES; group < slot_count / CHUNK_PAGES; group++) {
-		uint64_t words[GROUP_WORDS];
-
-		if (used_words(map, slot_count, group, words))
-			within = next_with(words, within, true);
-		else
-			within = CHUNK_PAGES;
-		if (within < CHUNK_PAGES)
-			return (uint32_t)(group * CHUNK_PAGES) + within;
-		within = 0;
-	}
-	return (uint32_t)slot_count;
+	return count;
 }
 
 static void recount(struct slots *slots)

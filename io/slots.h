@@ -23,13 +23,11 @@ struct slots;
  */
 uint64_t slots_map_bytes(uint64_t slot_count);
 /*
- * For a successor, before any slots_new(): whether the map can be one (a retired slot is taken),
- * whether a slot is in use, and the first such slot at or after @from, @slot_count when there is
- * none.
+ * For a successor, before any slots_new(): sets the bits of the slots in use in @bits, @slot_count
+ * zeros, and touches none of groups that were never used. Returns how many there are; -EBADMSG: the
+ * map is none, a retired slot is not taken.
  */
-bool slots_map_is_sound(const void *map, uint64_t slot_count);
-bool slots_map_is_used(const void *map, uint64_t slot_count, uint32_t slot);
-uint32_t slots_map_next_used(const void *map, uint64_t slot_count, uint32_t from);
+int64_t slots_map_read(const void *map, uint64_t slot_count, uint64_t *bits);
 /*
  * The part of @shard of @shard_count over a store of @slot_count slots. @map is shared by all
  * shards, aligned to a cache line, zeroed when new, slots_map_bytes() long; each shard touches its

@@ -6,13 +6,13 @@ wait for the next worker.
 
 usage: PYTHONPATH=tests/support VMSWAP_BUILD=build/release perf/takeover.py
            [--way kill|upgrade|recover] [--size 16G] [--touched 15G] [--spread BYTES]
-           [--probe hole|disk] [--rounds N] [--folder DIR] [--json FILE]
+           [--state out|staged] [--probe hole|disk] [--rounds N] [--folder DIR] [--json FILE]
 
 The guest is a process that maps --size bytes of a memfd and has written --touched of them, in runs
-of --spread bytes at equal distances; all of that is swapped out. Then it touches one page after the
-other that the daemon has to serve, as fast as it gets them: pages that were never written, or, with
---probe disk, some that are out, and the disk's own pauses are in the figure then. The longest touch
-that ends after the kill is the first one that the next worker served.
+of --spread bytes at equal distances; all of that is swapped out, or only staged. Then it touches
+one page after the other that the daemon has to serve, as fast as it gets them: pages that were
+never written, or, with --probe disk, some that are out, and the disk's own pauses are in the figure
+then. The longest touch that ends after the kill is the first one that the next worker served.
 """
 import argparse
 import itertools
@@ -154,16 +154,17 @@ def measure(options, folder, state):
         for number in range(options.rounds):
             vm = Vm(daemon, "guest")
             vm.run("enable", 600)
-            vm.run("swap_out", 600)
-            pages = vm.metrics()["swap_pages"]
-            check(pages > touched // PAGE * 9 // 10, f"only {pages} pages are out")
+            if options.state == "out":
+                vm.run("swap_out", 600)
+            pages = vm.metrics()["swap_pages" if options.state == "out" else "staging_pages"]
+            check(pages > touched // PAGE * 9 // 10, f"only {pages} pages are {options.state}")
             guest.burst(5)
             time.sleep(1)
             begin, daemon = disturb(options.way, daemon, start)
             _, end = guest.result()
             waits.append((end - begin) / 1e6)
-            print(f"round {number}: {pages} pages out, the first fault was served after "
-                  f"{waits[-1]:.1f} ms", flush=True)
+            print(f"round {number}: {pages} pages {options.state}, the first fault was served "
+                  f"after {waits[-1]:.1f} ms", flush=True)
             time.sleep(REST_S)
         return waits
     finally:
@@ -177,6 +178,7 @@ def main():
     parser.add_argument("--way", choices=("kill", "upgrade", "recover"), default="kill")
     parser.add_argument("--size", default="16G")
     parser.add_argument("--touched", default="15G")
+    parser.add_argument("--state", choices=("out", "staged"), default="out")
     parser.add_argument("--probe", choices=("hole", "disk"), default="hole")
     parser.add_argument("--spread", default="2M")
     parser.add_argument("--rounds", type=int, default=5)
@@ -197,7 +199,8 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(state, ignore_errors=True)
     result = {"way": options.way, "size": options.size, "touched": options.touched,
-              "spread": options.spread, "probe": options.probe, "first_fault_ms": {
+              "spread": options.spread, "state": options.state, "probe": options.probe,
+              "first_fault_ms": {
                   "median": statistics.median(waits), "min": min(waits), "max": max(waits),
                   "rounds": waits}}
     print(json.dumps(result))

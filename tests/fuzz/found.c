@@ -60,7 +60,10 @@ void found_keep(enum found_part part, int fd)
 	ASSERT(rc == 0);
 }
 
-/* Pages of every state, those that have a slot with one of their own. */
+/*
+ * Pages of every state, those that have a slot with one of their own: page and slot N are in chunk
+ * and group of the same shard.
+ */
 static void fill_tables(void)
 {
 	uint64_t *words = (uint64_t *)(void *)found[FOUND_WORDS].good;
@@ -85,7 +88,7 @@ static void fill_tables(void)
 void found_start(int guest_fd)
 {
 	const struct engine_config config = {
-		.shard_count = 1,
+		.shard_count = 2,
 		.store = {.kind = SWAPFILE_UNNAMED, .path = ".", .limit_bytes = STORE_BYTES},
 	};
 	const struct region_spec region = {
@@ -123,7 +126,7 @@ int found_open(struct engine **ret_engine)
 		[ENGINE_SLOT_MAP] = found[FOUND_SLOTS].fd,
 		[ENGINE_HEADER] = found[FOUND_ENGINE].fd,
 	};
-	const struct engine_config config = {.shard_count = 1, .parts = parts};
+	const struct engine_config config = {.shard_count = 2, .parts = parts};
 
 	return engine_new(&config, ret_engine);
 }

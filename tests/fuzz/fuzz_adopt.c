@@ -30,7 +30,7 @@ uint32_t __wrap_keeper_find(struct keeper *keeper, const char *name, int *ret_fd
 
 uint32_t __wrap_keeper_find(struct keeper *keeper, const char *name, int *ret_fds, uint32_t max)
 {
-	const int process[] = {pid_fd, uffd, uffd};
+	const int process[] = {pid_fd, uffd, uffd, uffd};
 	int vm[] = {found[FOUND_LEDGER].fd, found[FOUND_WORDS].fd, found[FOUND_DIGESTS].fd,
 		found[FOUND_CHUNKS].fd, found[FOUND_VM].fd, found[FOUND_KEY].fd, guest_fd};
 	const bool is_vm = strcmp(name, "vm-0") == 0;

@@ -35,6 +35,17 @@ void __wrap_page_move(
 	fake_crash_point();
 }
 
+/* Stores of a successor that makes the words true again. */
+void __real_page_put(struct page_table *table, uint64_t page, page_word to);
+void __wrap_page_put(struct page_table *table, uint64_t page, page_word to);
+
+void __wrap_page_put(struct page_table *table, uint64_t page, page_word to)
+{
+	fake_crash_point();
+	__real_page_put(table, page, to);
+	fake_crash_point();
+}
+
 /* Locking the buffers of each successor, and so clearing them, took nine tenths of the time. */
 int __wrap_mlock(const void *address, size_t size);
 

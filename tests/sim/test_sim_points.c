@@ -58,6 +58,7 @@ enum mutant {
 	WITHOUT_WAKE,	/* nobody is woken */
 	WITHOUT_DRAIN,	/* writes of the dead may still come */
 	WRONG_SLOT,	/* a page gets its neighbour's slot */
+	UNHEALED,	/* what was staged is left so */
 	MUTANTS,
 };
 
@@ -68,6 +69,7 @@ static const char *const mutant_name[MUTANTS] = {
 	"without-wake",
 	"without-drain",
 	"wrong-slot",
+	"unhealed",
 };
 
 static struct {
@@ -95,6 +97,8 @@ void __real_page_move(
 	struct page_table *table, struct stats_block *stats, uint64_t page, page_word to);
 void __wrap_page_move(
 	struct page_table *table, struct stats_block *stats, uint64_t page, page_word to);
+void __real_page_put(struct page_table *table, uint64_t page, page_word to);
+void __wrap_page_put(struct page_table *table, uint64_t page, page_word to);
 int __real_uffd_wake(int fd, uint64_t address, uint64_t size_bytes);
 int __wrap_uffd_wake(int fd, uint64_t address, uint64_t size_bytes);
 void __real_fake_drain(void);
@@ -122,6 +126,17 @@ void __wrap_page_move(
 {
 	fake_crash_point();
 	__real_page_move(table, stats, page, mutate(page_load(table, page), to));
+	fake_crash_point();
+}
+
+/* A successor makes the words true again. */
+void __wrap_page_put(struct page_table *table, uint64_t page, page_word to)
+{
+	const page_word from = page_load(table, page);
+
+	fake_crash_point();
+	if (!is_planted(UNHEALED) || page_state_of(from) != PAGE_STAGED)
+		__real_page_put(table, page, mutate(from, to));
 	fake_crash_point();
 }
 

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a successor finds makes no sense, each time in one way: no shard begins with it. Each case
+ * is a child of its own, as a daemon that died leaves its memory.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "queue/base/assert.h"
+#include "tests/sim/sim.h"
+#include "tests/support/fake_crash.h"
+
+/* With two shards the first chunk is the first one's, the second the other's. */
+#define PAGES	   ((uint64_t)CHUNK_PAGES + 40)
+#define OF_FIRST   7u
+#define OF_SECOND  (CHUNK_PAGES + 7u)
+#define SEED	   1u
+#define SLOT_BYTES 4096u
+
+static struct sim sim;
+
+static page_word word_of(uint64_t page)
+{
+	return page_load(&sim.vm->table, page);
+}
+
+static void put(uint64_t page, page_word word)
+{
+	atomic_store(&sim.vm->table.words[page], word);
+}
+
+static page_word with_slot(uint64_t page, uint32_t slot)
+{
+	return (word_of(page) & UINT32_MAX) | (page_word)slot << 32;
+}
+
+static void nothing(void)
+{
+}
+
+static void slot_of_another_shard(void)
+{
+	const page_word first = word_of(OF_FIRST);
+
+	put(OF_FIRST, word_of(OF_SECOND));
+	put(OF_SECOND, first);
+}
+
+static void slot_of_two_pages(void)
+{
+	put(OF_FIRST, word_of(OF_FIRST + 1));
+}
+
+static void slot_that_is_free(void)
+{
+	put(OF_SECOND, with_slot(OF_SECOND, page_slot_of(word_of(PAGES - 1)) + 1));
+}
+
+static void slot_behind_the_store(void)
+{
+	put(OF_FIRST, with_slot(OF_FIRST, (uint32_t)(sim.engine->store.size_bytes / SLOT_BYTES)));
+}
+
+static void greatest_slot(void)
+{
+	put(OF_FIRST, with_slot(OF_FIRST, UINT32_MAX));
+	put(OF_FIRST + 1, with_slot(OF_FIRST + 1, 0));
+}
+
+static void no_word(void)
+{
+	put(OF_SECOND, word_of(OF_SECOND) | 1u << 7);
+}
+
+static void no_state(void)
+{
+	put(OF_SECOND, PAGE_STATES);
+}
+
+static void page_behind_the_last(void)
+{
+	put(PAGES, page_plain(PAGE_RESIDENT));
+}
+
+static void link_to_no_page(void)
+{
+	put(OF_FIRST, page_with_link(word_of(OF_FIRST), -(int32_t)OF_FIRST - 1));
+	put(PAGES - 1, page_with_link(word_of(PAGES - 1), PAGE_LINK_MAX));
+}
+
+/* A link is a hint: a wrong one goes, and nothing else. */
+static const struct {
+	const char *name;
+	void (*spoil)(void);
+	int expected;
+} cases[] = {
+	{"nothing is wrong", nothing, 0},
+	{"links that lead to no page", link_to_no_page, 0},
+	{"a slot of another shard", slot_of_another_shard, -EBADMSG},
+	{"one slot of two pages", slot_of_two_pages, -EBADMSG},
+	{"a slot that is free", slot_that_is_free, -EBADMSG},
+	{"a slot behind the store", slot_behind_the_store, -EBADMSG},
+	{"the greatest slot, and then the first", greatest_slot, -EBADMSG},
+	{"a word with an unknown flag", no_word, -EBADMSG},
+	{"a word of no state", no_state, -EBADMSG},
+	{"a page behind the last", page_behind_the_last, -EBADMSG},
+};
+
+static void open_with_pages_out(void)
+{
+	struct sim_config config = sim_defaults(SEED);
+
+	config.shards = 2;
+	config.threads = 0;
+	config.pages[0] = PAGES;
+	sim_open(&config, &sim);
+	sim_write(&sim, PAGES);
+	(void)sim_out(&sim);
+	for (uint64_t page = 0; page < PAGES; page++)
+		ASSERT(sim_state(&sim, page) == PAGE_SWAPPED);
+	ASSERT(vm_owner(sim.vm, OF_FIRST / CHUNK_PAGES) !=
+		vm_owner(sim.vm, OF_SECOND / CHUNK_PAGES));
+}
+
+static void try_case(uint64_t index)
+{
+	open_with_pages_out();
+	cases[index].spoil();
+	fake_crash();
+	ASSERT(sim_adopt(&sim) == cases[index].expected);
+	if (cases[index].expected == 0) {
+		sim_resume(&sim);
+		for (uint64_t page = 0; page < PAGES; page++)
+			ASSERT(sim_touch(&sim, 0, page, false));
+		sim_close(&sim);
+	}
+	_Exit(0); /* a daemon that died left its memory: no leak of ours */
+}
+
+int main(void)
+{
+	int failed = 0;
+
+	for (uint64_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const int code = sim_child(try_case, i, false);
+
+		(void)printf("%s: %s\n", code == 0 ? "ok" : "FAILED", cases[i].name);
+		failed += code != 0;
+	}
+	return failed > 0;
+}
