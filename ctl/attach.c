@@ -361,15 +361,22 @@ static void report(const struct attachment *attachment, struct job *job)
 	job->result.region_count = attachment->areas.count;
 }
 
-void attach_take(struct job *job, struct attachment *ret_attachment)
+int attach_take(struct job *job, struct attachment *ret_attachment)
 {
 	*ret_attachment = *job->request.adopted;
 	free(job->request.adopted);
 	job->request.adopted = NULL;
+	/* What the dead worker had registered, to learn whether it can be, is registered no more. */
+	if (!ledger_vm(&ret_attachment->ledger)->is_attached) {
+		attach_close(ret_attachment);
+		return problem_set(&job->result.problem, -ECANCELED, "unfinished",
+			"the worker that attached %s died before it was done", job->vm_name);
+	}
 	report(ret_attachment, job);
 	for (uint32_t i = 0; i < ret_attachment->member_count; i++)
 		member_describe(
 			&ret_attachment->member[i], &job->result.added[job->result.added_count++]);
+	return 0;
 }
 
 int attach_open(struct engine *engine, struct keeper *keeper, struct job *job,

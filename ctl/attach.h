@@ -34,8 +34,11 @@ struct attachment {
 /* The whole flow of vm.attach, from pids to a VM in state ready; undone on error. */
 int attach_open(struct engine *engine, struct keeper *keeper, struct job *job,
 	struct attachment *ret_attachment);
-/* The same for one that a successor has taken over: job->request.adopted. */
-void attach_take(struct job *job, struct attachment *ret_attachment);
+/*
+ * The same for one that a successor has taken over: job->request.adopted. -ECANCELED: its attach was
+ * cut off, and is undone.
+ */
+int attach_take(struct job *job, struct attachment *ret_attachment);
 
 /* A process that comes later; zapped when the VM is registered. */
 int attach_add(struct attachment *attachment, struct job *job);

@@ -208,6 +208,15 @@ static bool is_bool(const bool *found)
 	return byte <= 1;
 }
 
+/* Something may be registered in a process of it. */
+static bool has_process(const struct ledger_vm *vm)
+{
+	for (uint32_t place = 0; place < PROCESSES_MAX; place++)
+		if (vm->process[place].is_used)
+			return true;
+	return false;
+}
+
 static bool is_text(const char *text, size_t size)
 {
 	return memchr(text, '\0', size) != NULL;
@@ -261,7 +270,8 @@ int ledger_find_vm(struct keeper *keeper, uint32_t number, struct ledger_found *
 	(void)pthread_mutex_lock(&lock);
 	is_taken[number] = true;
 	(void)pthread_mutex_unlock(&lock);
-	if (!ledger_vm(&found.entry)->is_attached) {
+	/* A worker died near the beginning of an attach, or the end of a detach. */
+	if (!has_process(ledger_vm(&found.entry))) {
 		ledger_give(&found.entry);
 		return -ENOENT;
 	}

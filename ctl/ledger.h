@@ -48,7 +48,7 @@ struct ledger_process {
 /* In shared memory; part of the layout (engine/layout.h). */
 struct ledger_vm {
 	uint64_t magic;
-	bool is_attached; /* the attach was complete: what is not, is forgotten */
+	bool is_attached; /* the attach was complete: a successor undoes what is not */
 	char name[VM_NAME_BYTES];
 	uid_t owner; /* who attached its own process; or PEER_NO_USER */
 	struct target_options options;
@@ -119,8 +119,8 @@ struct ledger_found {
 };
 
 /*
- * VM number @number, < VMS_MAX. -ENOENT: none; of one whose attach was not complete everything is
- * let go of. -ESTALE: of another layout. -EBADMSG: makes no sense.
+ * VM number @number, < VMS_MAX. -ENOENT: none; of one without a process everything is let go of.
+ * -ESTALE: of another layout. -EBADMSG: makes no sense.
  */
 int ledger_find_vm(struct keeper *keeper, uint32_t number, struct ledger_found *ret_found);
 /* Its memory: as many as it has areas. */

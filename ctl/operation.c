@@ -80,10 +80,8 @@ static int run_attach(struct worker *worker, struct job *job)
 {
 	int rc;
 
-	if (job->request.adopted) {
-		attach_take(job, worker_attachment(worker));
-		return 0;
-	}
+	if (job->request.adopted)
+		return attach_take(job, worker_attachment(worker));
 	rc = attach_open(
 		worker_engine(worker), worker_keeper(worker), job, worker_attachment(worker));
 	if (rc < 0 && rc != -ECANCELED && !is_failure(rc))

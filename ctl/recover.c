@@ -208,7 +208,7 @@ static int open_vm(const struct recovery *recovery, uint32_t number, struct foun
 		const struct ledger_process *process = rc == 0 ? &ledger_of(&vm)->process[i] : NULL;
 
 		vm.member[i].pidfd = -1;
-		if (process && ledger_of(&vm)->is_attached && process->is_used)
+		if (process && process->is_used)
 			living += open_process(process, &vm.member[i]) == 0;
 	}
 	if (living > 0) {

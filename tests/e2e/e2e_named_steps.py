@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A worker that dies at a named step (vmswapd(8), PROBES). tests/torture visits all of them; here is
+what deaths at some of them had left behind."""
+import re
+
+import vmswap_e2e
+import vmswap_probes
+from vmswap_crash import adopt, next_worker
+from vmswap_e2e import check, program, read_file, wait_until
+
+
+def dies_at(daemon, name, function):
+    """The worker, at that step of what function() begins; another one serves then."""
+    offsets = vmswap_probes.probes_of(program("vmswapd"))[name]
+    worker = daemon.rpc.call("daemon.status")["worker_pid"]
+    check(vmswap_probes.arm(worker, program("vmswapd"), offsets), f"{worker} has ended")
+    try:
+        function()
+    except OSError:
+        pass
+    else:
+        raise vmswap_e2e.Failure(f"nobody came to {name}")
+    adopt(daemon, next_worker(daemon, worker))
+    daemon.expect(rf"worker {worker} died: signal 5 ", 10)
+
+
+def nothing_is_left(daemon, guest):
+    wait_until(lambda: daemon.rpc.call("vm.list")["vms"] == [], "no VM is left", 10)
+    flags = re.findall(r"^VmFlags: (.*)$", read_file(f"/proc/{guest.pid}/smaps"), re.M)
+    registered = [line for line in flags if {"um", "uw", "ui"} & set(line.split())]
+    check(not registered, f"registered at nobody: {registered}")
+    guest.goes_on()
+    guest.verify()
+
+
+def small_guest(rig):
+    return rig.guest("--size", "64M", "--working-set", "20")
+
+
+def test_of_an_attach_that_is_cut_off_nothing_stays_registered(rig):
+    daemon = rig.daemon()
+    guest = small_guest(rig)
+
+    dies_at(daemon, "process:registering", lambda: daemon.attach(guest.pid))
+
+    nothing_is_left(daemon, guest)
+    check(guest.open_userfaultfds() == [], "a userfaultfd is left in the VMM")
+    daemon.attach(guest.pid).detach()
+    daemon.stop()
+
+
+def test_a_detach_that_is_cut_off_leaves_no_vm_without_processes(rig):
+    daemon = rig.daemon()
+    guest = small_guest(rig)
+    vm = daemon.attach(guest.pid)
+    vm.run("enable")
+    vm.run("swap_out")
+
+    dies_at(daemon, "detach:forgotten", vm.detach)
+
+    nothing_is_left(daemon, guest)
+    daemon.attach(guest.pid).detach()
+    daemon.stop()
+
+
+if __name__ == "__main__":
+    vmswap_e2e.main(globals())
