@@ -32,6 +32,9 @@
 /* What a disk with working error recovery takes for an I/O, at most. */
 #define STORE_WAIT_MS 30000u
 #define STORE_POLL_MS 10
+/* Until who was killed, or began without a supervisor, has let go of the state by itself. */
+#define LOCK_WAIT_MS 5000u
+#define LOCK_POLL_MS 10
 
 struct recovery {
 	const struct config *config;
@@ -119,6 +122,24 @@ static int refuse_in_use(const struct recovery *recovery, const char *who, pid_t
 	return -EBUSY;
 }
 
+static int try_lock(const struct recovery *recovery)
+{
+	return errno_of(flock(recovery->header_fd, LOCK_EX | LOCK_NB));
+}
+
+/* There is no event for the end of a process whose number nobody has told us. */
+static int await_lock(const struct recovery *recovery)
+{
+	const uint64_t deadline_ns = clock_ns() + LOCK_WAIT_MS * NS_PER_MS;
+	int rc = try_lock(recovery);
+
+	while (rc == -EWOULDBLOCK && clock_ns() < deadline_ns) {
+		(void)poll(NULL, 0, LOCK_POLL_MS);
+		rc = try_lock(recovery);
+	}
+	return rc;
+}
+
 /* A worker without a supervisor serves its guests well, but nobody would replace it. */
 static int end_orphan(struct recovery *recovery)
 {
@@ -129,8 +150,12 @@ static int end_orphan(struct recovery *recovery)
 
 	if (supervisor > 0 && holds_header(recovery, supervisor))
 		return refuse_in_use(recovery, "the daemon", supervisor);
-	if (worker <= 0 || !holds_header(recovery, worker))
-		return refuse_in_use(recovery, "a process that is not named there", 0);
+	if (worker <= 0 || !holds_header(recovery, worker)) {
+		rc = await_lock(recovery);
+		return rc == -EWOULDBLOCK
+			       ? refuse_in_use(recovery, "a process that is not named there", 0)
+			       : rc;
+	}
 	if (!recovery->config->is_recover)
 		return refuse_in_use(recovery,
 			"a worker without a supervisor (--recover takes "
@@ -141,11 +166,6 @@ static int end_orphan(struct recovery *recovery)
 	if (rc < 0)
 		log_error("worker %d does not end: %s", (int)worker, strerror(-rc));
 	return rc;
-}
-
-static int try_lock(const struct recovery *recovery)
-{
-	return errno_of(flock(recovery->header_fd, LOCK_EX | LOCK_NB));
 }
 
 static int take_lock(struct recovery *recovery)
