@@ -84,13 +84,15 @@ class Console:
         self.reader.start()
 
     def _read(self):
-        for line in self.process.stdout:
+        process = self.process
+        for line in process.stdout:
             with self.changed:
                 self.lines.append(line.decode(errors="replace").rstrip())
                 self.last_ns = time.monotonic()
                 self.changed.notify_all()
         with self.changed:
-            self.ended = True
+            # A daemon that was started again goes on under this name.
+            self.ended |= self.process is process
             self.changed.notify_all()
 
     def tail(self, count=15):
@@ -402,11 +404,13 @@ class Daemon(Console):
     def swap_file(self):
         """Path below /proc of the swap file, and its size."""
         store = self.rpc.call("daemon.status")["store"]
+        # As it was made, or as a recovery finds it.
+        unnamed = tuple(os.path.join(store["path"], name) for name in ("#", ".vmswapd-"))
         for fd in os.listdir(f"/proc/{self.pid}/fd"):
             path = f"/proc/{self.pid}/fd/{fd}"
             target = read_link(path)
-            if target == store["path"] or (store["kind"] == "unnamed" and "/#" in target and
-                                           target.endswith("(deleted)")):
+            if target == store["path"] or (store["kind"] == "unnamed" and
+                                           target.startswith(unnamed)):
                 return path, os.stat(path).st_size
         raise Failure(f"no descriptor of the swap file: {store}")
 

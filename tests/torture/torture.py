@@ -17,6 +17,7 @@ import traceback
 import vmswap_e2e
 from torture_actions import ACTIONS
 from torture_guests import Bounds
+from torture_points import Points, PointsWorld
 from torture_world import PLANTS, World
 from vmswap_e2e import Daemon, Skip
 
@@ -69,6 +70,9 @@ class Options:
         parser.add_argument("--only", help="actions, with commas: leave out all others; "
                             f"of {', '.join(ACTIONS)}")
         parser.add_argument("--without", default="", help="actions, with commas: leave out these")
+        parser.add_argument("--points", help="one world, in which somebody dies at each of these "
+                            "named steps (vmswapd(8), PROBES), with commas, or at `all`, in an "
+                            "order drawn from the seed")
         parser.add_argument("--no-qemu", action="store_true", help="no QEMU guests")
         parser.add_argument("--plant", choices=sorted(PLANTS),
                             help="a fault that must be found: success is to find it")
@@ -83,6 +87,13 @@ class Options:
         self.only -= set(chosen.without.split(","))
         self.no_qemu = chosen.no_qemu
         self.plant = chosen.plant
+        self.points = Points()
+        self.visits = None
+        if chosen.points:
+            try:
+                self.visits = self.points.choose(chosen.points, self.seed)
+            except KeyError as error:
+                parser.error(f"there is no named step {error}")
         self.bounds = Bounds(STALL_S, CRASH_S)
         self.log = Log(chosen.log, self.seed, chosen.verbose)
         for name in (self.only | set(filter(None, chosen.without.split(",")))) - set(ACTIONS):
@@ -104,6 +115,10 @@ def say_what_is_left_out(daemon, log):
 
 def play(world, rounds_end):
     world.begin()
+    if world.options.visits:
+        world.play(lambda: time.monotonic() >= rounds_end)
+        world.end()
+        return
     if world.number == 0 or world.options.world is not None:
         say_what_is_left_out(world.daemon, world.log)
     while world.round < world.rounds and time.monotonic() < rounds_end:
@@ -116,7 +131,8 @@ def run_world(number, options, rounds_end):
     folder = tempfile.mkdtemp(prefix="vmswap-torture-", dir="/var/tmp")
     os.chmod(folder, 0o755)
     rig = vmswap_e2e.Rig(folder)
-    world = World(rig, number, options.seed, options, options.log)
+    kind = PointsWorld if options.visits else World
+    world = kind(rig, number, options.seed, options, options.log)
     try:
         play(world, rounds_end)
         options.log.add_world(world)
@@ -149,16 +165,21 @@ def main():
         sys.exit(0 if found else 1)
     while True:
         if not run_world(number, options, begin + options.seconds):
+            which = "--points all" if options.visits else f"--world {number}"
             print(f"torture: FAILED in world {number}; again with:\n"
-                  f"  tools/torture --seed {options.seed} --world {number}", flush=True)
+                  f"  tools/torture --seed {options.seed} {which}", flush=True)
             sys.exit(1)
         number += 1
-        if options.world is not None or time.monotonic() - begin >= options.seconds:
+        is_single = options.world is not None or options.visits
+        if is_single or time.monotonic() - begin >= options.seconds:
             break
     print(f"torture: seed {options.seed}: {number - (options.world or 0)} worlds, {log.rounds} "
           f"rounds, {sum(log.counts.values())} actions, {log.connections} hostile connections, "
           f"longest stall {log.worst_s:.2f} s, {time.monotonic() - begin:.0f} s", flush=True)
-    print("torture: " + ", ".join(f"{name} {count}" for name, count in sorted(log.counts.items())))
+    if log.counts:
+        counts = [f"{name} {count}" for name, count in sorted(log.counts.items())]
+        print(f"torture: {', '.join(counts)}")
+    print(f"torture: {options.points}")
 
 
 if __name__ == "__main__":

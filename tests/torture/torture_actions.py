@@ -222,8 +222,38 @@ def crash(world, _member, rng):
     return f"the worker is killed {delay} s later"
 
 
+def point(world, _member, rng):
+    """The first to come to a named step dies there, in what is left of the round."""
+    name, is_start = world.options.points.draw(rng)
+    daemon = world.daemon
+    if daemon.armed:
+        return "not now: another one is armed"
+    if daemon.is_spared() or is_start and daemon.is_spared():
+        return "spared: too many deaths"
+    world.crashes += 1
+    for member in world.members:
+        member.keeps_copies |= world.options.points.leaves_copies(name)
+    if is_start:
+        armer = daemon.arm_next(name)
+        daemon.kill_worker_in(0).join()
+        daemon.armed = (armer.pid(), name)
+        return f"the worker is killed, and the next one dies at {name}"
+    daemon.arm(name)
+    return name
+
+
+def count_point(world):
+    """Nobody dies at a named step from now on."""
+    name = world.daemon.disarm()
+    if name:
+        world.options.points.died(name)
+
+
 def upgrade(world, _member, _rng):
     world.crashes += 1
+    for thread in world.threads:
+        thread.join()
+    count_point(world)
     world.daemon.upgrade()
     return "done"
 
@@ -272,6 +302,7 @@ ACTIONS = {
     "free": Action(3, free),
     "status": Action(3, status),
     "crash": Action(14, crash, "has_worker"),
+    "point": Action(14, point, "can_arm"),
     "upgrade": Action(4, upgrade, "can_upgrade"),
     "recover": Action(4, recover, "can_recover"),
 }

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The daemon under torture: it may lose its worker at any moment, so each call may lose its
 connection."""
+import functools
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 
 import vmswap_e2e
+import vmswap_probes
 from vmswap_e2e import Failure, check, program, wait_until
 from vmswap_rpc import Rpc, RpcError
 
@@ -31,6 +35,29 @@ def does_help_say(name, word):
     return word in text.stdout + text.stderr
 
 
+@functools.lru_cache
+def probes():
+    """Of the program that all of this is about: {name: offsets}."""
+    return vmswap_probes.probes_of(program("vmswapd"))
+
+
+class NextArmed:
+    """What the daemon, or a process that becomes the daemon, executes next dies at a probe."""
+
+    def __init__(self, pid, name):
+        script = os.path.join(vmswap_e2e.TOP, "tests", "support", "arm_next.py")
+        self.console = vmswap_e2e.Console(
+            "arm_next", [sys.executable, "-B", script, str(pid), program("vmswapd"), name])
+        self.console.expect("^SEIZED")
+
+    def pid(self):
+        """Of what was executed, once it was."""
+        found = int(self.console.expect(r"^ARMED (\d+)", RESTART_S)[1])
+        self.console.wait()
+        self.console.end()
+        return found
+
+
 class TortureDaemon(vmswap_e2e.Daemon):
     """vmswapd, by its socket."""
 
@@ -47,7 +74,10 @@ class TortureDaemon(vmswap_e2e.Daemon):
         self.has_worker = self.worker_pid() != self.process.pid
         self.can_recover = self.ask("daemon.status")["recoverable"]
         self.can_upgrade = self.has_worker and does_help_say("vmswapctl", "upgrade")
+        self.can_arm = self.has_worker and bool(probes())
         self.deaths = []
+        self.armed = None  # (pid, probe)
+        self.may_end = False  # its end is what is waited for
         self.idle_threads = self.threads_count()
         self.idle_fds = self.open_fds()
 
@@ -91,7 +121,8 @@ class TortureDaemon(vmswap_e2e.Daemon):
         except OSError as error:
             check(self.has_worker, f"{method}: {error}\n{self.tail()}")
             self.lost += 1
-            self.reconnect()
+            if not (self.may_end and self.process.poll() is not None):
+                self.reconnect()
             raise Lost(method) from error
 
     def ask(self, method, timeout_s=60, **params):
@@ -134,31 +165,88 @@ class TortureDaemon(vmswap_e2e.Daemon):
         thread.start()
         return thread
 
-    def upgrade(self):
-        """To the same program. The answer of vmswapctl."""
-        done = subprocess.run([program("vmswapctl"), "--socket", self.socket, "upgrade"],
+    def try_upgrade(self):
+        """To the same program. What vmswapctl said."""
+        return subprocess.run([program("vmswapctl"), "--socket", self.socket, "upgrade"],
                               capture_output=True, text=True, timeout=60, check=False)
+
+    def upgrade(self):
+        """The supervisor forgets the deaths that were."""
+        done = self.try_upgrade()
         check(done.returncode == 0, f"upgrade: {done.stdout} {done.stderr}\n{self.tail()}")
         self.reconnect()
+        self.deaths = []
 
-    def kill_and_recover(self, with_worker):
-        """The supervisor dies, its worker too or not; a new daemon takes over from the VMMs."""
-        worker = self.worker_pid()
-        for pid in (self.process.pid, worker) if with_worker else (self.process.pid,):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+    def spare(self, count):
+        """Room for so many deaths before the supervisor calls it a crash loop."""
+        if len(self.deaths) + count > DEATHS_MAX:
+            self.upgrade()
+        self.deaths += [time.monotonic()] * count
+
+    def arm(self, name, pid=None):
+        """Who comes to the probe dies there, in the worker of this moment or @pid. Its pid."""
+        pid = pid or self.worker_pid()
+        if vmswap_probes.arm(pid, program("vmswapd"), probes()[name]):
+            self.armed = (pid, name)
+        return pid
+
+    def arm_next(self, name):
+        """The same in the worker that comes next."""
+        return NextArmed(self.process.pid, name)
+
+    def disarm(self):
+        """Nobody dies any more. The probe at which the worker did, if any."""
+        if not self.armed:
+            return None
+        (pid, name), self.armed = self.armed, None
+        if vmswap_probes.disarm(pid, program("vmswapd"), probes()[name]):
+            return None
+        return name if self.died_at_probe(pid) else None
+
+    def died_at_probe(self, pid):
+        """By the supervisor's words on the death of that worker."""
+        pattern = re.compile(rf"worker {pid} (died: (signal 5 )?|was replaced)")
+
+        def words():
+            return next(filter(None, map(pattern.search, self.lines)), None)
+        return bool(wait_until(words, f"{self.name} tells how {pid} died\n{self.tail()}", 10)[2])
+
+    def kill_and_recover(self, with_worker, probe=None):
+        """The supervisor dies, its worker too or not; a new daemon takes over from the VMMs, dies
+        at the probe, and yet another one takes over. Whether it did."""
+        worker = int(vmswap_e2e.read_file(os.path.join(self.state_dir, "worker.pid")) or 0)
+        if self.process.poll() is None:
+            self.process.kill()
         self.process.wait(10)
-        self.reader.join(10)
+        if with_worker and vmswap_e2e.read_file(f"/proc/{worker}/comm").startswith("vmswapd"):
+            os.kill(worker, signal.SIGKILL)
+        has_died = bool(probe) and self.die_recovering(probe)
         self.start_again()
+        return has_died
+
+    def recover_args(self):
+        return [program("vmswapd"), "--foreground", "--shards", str(self.shards),
+                "--socket", self.socket, *self.store_args(), "--recover"]
+
+    def die_recovering(self, probe):
+        recovering = vmswap_e2e.Console(
+            f"{self.name}-dies", ["/bin/sh", "-c", 'read -r _; exec "$0" "$@"',
+                                  *self.recover_args()])
+        armer = NextArmed(recovering.pid, probe)
+        recovering.send("\n")
+        armer.pid()
+        try:
+            return recovering.wait(10) == -signal.SIGTRAP
+        except Failure:
+            return False  # it has not come there
+        finally:
+            recovering.end()
 
     def start_again(self):
         """Console's constructor, with --recover."""
-        vmswap_e2e.Console.__init__(
-            self, self.name, [program("vmswapd"), "--foreground", "--shards", str(self.shards),
-                              "--socket", self.socket, *self.store_args(), "--recover"])
+        vmswap_e2e.Console.__init__(self, self.name, self.recover_args())
         self.deaths = []
+        self.armed = None
         self.rpc.close()
         wait_until(self._connect, f"{self.name} has recovered", RESTART_S)
 

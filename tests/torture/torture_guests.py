@@ -32,6 +32,7 @@ class Member:
         self.seen = console.mark()
         self.worst_s = 0.0
         self.helper = None  # another process that maps the memory
+        self.keeps_copies = False  # of userfaultfds that nobody will close, harmless ones
 
     @property
     def pid(self):

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 
-from torture_actions import ACTIONS, names_of
+from torture_actions import ACTIONS, count_point, names_of
 from torture_daemon import TortureDaemon
 from torture_guests import new_guest, pause
 from torture_hostile import Crowd
@@ -191,6 +191,7 @@ class World:
             check(time.monotonic() < deadline, f"not over after {SETTLE_S} s: {running}\n"
                   f"{self.daemon.threads()}")
             time.sleep(0.05)
+        count_point(self)
         self.check_jobs(jobs)
         self.crowd.go()
         self.daemon.ping()
@@ -231,6 +232,8 @@ class World:
             check(status or not member.vm, f"{member}: the daemon has forgotten {member.vm}")
             out += status["metrics"]["swap_pages"] if status else 0
             pages += status["pages"] if status else 0
+        empty = [vm["vm"] for vm in self.daemon.ask("vm.list")["vms"] if not vm["pids"]]
+        check(not empty, f"of these nobody maps the memory: {empty}")
         used = self.daemon.ask("daemon.status")["store"]["used_bytes"]
         if not self.crashes:
             # A guest works on meanwhile: what comes in between two questions is at most all of it.
@@ -267,7 +270,8 @@ class World:
             if member.vm:
                 ACTIONS["detach"].run(self, member, self.rng)
             check(not member.vm, f"{member} could not be detached at the end")
-            check(member.console.open_userfaultfds() == [], f"{member}: a userfaultfd is left")
+            check(member.keeps_copies or member.console.open_userfaultfds() == [],
+                  f"{member}: a userfaultfd is left")
         self.daemon.check_idle()
         for member in self.members:
             member.check(self.options.bounds.crash_s, "at the end")
