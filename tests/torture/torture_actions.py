@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is done to a world, one function each: run(world, member, rng) says in a word what came of
 it. Choices come from rng alone, and are drawn whatever happens."""
+import signal
 import time
 
+import vmswap_crash
 import vmswap_rpc
 from torture_daemon import Lost
 from torture_guests import pause, resize_balloon
-from vmswap_e2e import Failure, wait_until
+from vmswap_e2e import Failure, check, wait_until
 from vmswap_mapper import mapper
 from vmswap_rpc import RpcError
 
@@ -267,6 +269,53 @@ def recover(world, _member, rng):
     return "from both" if with_worker else "from the supervisor's death"
 
 
+def before_loop(world):
+    """The deaths to come are the first ones that the supervisor counts."""
+    world.crashes += 1
+    for thread in world.threads:
+        thread.join()
+    count_point(world)
+    world.daemon.upgrade()
+
+
+def minimal(world, member, rng):
+    """A crash loop, and back: memory may come in meanwhile, and may not go out."""
+    by_signal, comes_in = rng.random() < 0.5, rng.random() < 0.5
+    before_loop(world)
+    daemon = world.daemon
+    worker = vmswap_crash.into_minimal_mode(daemon)["worker_pid"]
+    if member.vm:
+        try:
+            daemon.rpc.call("vm.enable", vm=member.vm)
+            raise Failure(f"{member} was enabled in minimal mode")
+        except RpcError as error:
+            check(error.code == vmswap_rpc.REFUSED, f"enable in minimal mode: {error}")
+        said = operation("disable")(world, member, rng) if comes_in else "no disable"
+    else:
+        said = "not attached"
+    if by_signal:
+        daemon.signal(signal.SIGUSR1)
+        status = vmswap_crash.next_worker(daemon, worker)
+        check(status["mode"] == "normal", f"{status}")
+        daemon.reconnect()
+        daemon.deaths = []
+    else:
+        daemon.upgrade()
+    return f"{said}; back by {'SIGUSR1' if by_signal else 'an upgrade'}"
+
+
+def rescue(world, _member, _rng):
+    """Nobody serves any more; all memory comes back, and another daemon begins."""
+    before_loop(world)
+    vmswap_crash.into_waiting(world.daemon)
+    said = world.daemon.rescue()
+    for member in world.members:
+        leave(member)
+        member.vm = None
+        member.keeps_copies = True
+    return said
+
+
 def fill(world, _member, rng):
     left_mib = rng.choice((0, 4, 24))
     return "done" if world.fill_disk(left_mib) else "not here"
@@ -305,6 +354,8 @@ ACTIONS = {
     "point": Action(14, point, "can_arm"),
     "upgrade": Action(4, upgrade, "can_upgrade"),
     "recover": Action(4, recover, "can_recover"),
+    "minimal": Action(3, minimal, "can_upgrade"),
+    "rescue": Action(2, rescue, "can_upgrade"),
 }
 
 

@@ -224,6 +224,16 @@ class TortureDaemon(vmswap_e2e.Daemon):
         self.start_again()
         return has_died
 
+    def rescue(self):
+        """All memory back, the daemon's end, and a new one. What vmswapctl said."""
+        done = subprocess.run([program("vmswapctl"), "--socket", self.socket, "rescue",
+                               "--state-dir", self.state_dir],
+                              capture_output=True, text=True, timeout=120, check=False)
+        check(done.returncode == 0, f"rescue: {done.stdout} {done.stderr}\n{self.tail()}")
+        check(self.wait() == 0, f"{self.name} ended with {self.process.returncode}")
+        self.start_again()
+        return "; ".join(done.stdout.split("\n")[:-1])
+
     def recover_args(self):
         return [program("vmswapd"), "--foreground", "--shards", str(self.shards),
                 "--socket", self.socket, *self.store_args(), "--recover"]
