@@ -370,7 +370,7 @@ int attach_take(struct job *job, struct attachment *ret_attachment)
 	if (!ledger_vm(&ret_attachment->ledger)->is_attached) {
 		attach_close(ret_attachment);
 		return problem_set(&job->result.problem, -ECANCELED, "unfinished",
-			"the worker that attached %s died before it was done", job->vm_name);
+			"a worker died while it attached %s, or detached it", job->vm_name);
 	}
 	report(ret_attachment, job);
 	for (uint32_t i = 0; i < ret_attachment->member_count; i++)
@@ -507,6 +507,9 @@ static void forget_pages(struct vm *vm)
 
 void attach_close(struct attachment *attachment)
 {
+	/* Who dies in the middle leaves some of the processes: a successor lets go of the rest. */
+	if (attachment->ledger.memory.memory)
+		ledger_vm(&attachment->ledger)->is_attached = false;
 	while (attachment->member_count > 0)
 		drop_member(attachment, &attachment->member[attachment->member_count - 1]);
 	if (attachment->vm && vm_is_registered(attachment->vm))

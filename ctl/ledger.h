@@ -48,7 +48,7 @@ struct ledger_process {
 /* In shared memory; part of the layout (engine/layout.h). */
 struct ledger_vm {
 	uint64_t magic;
-	bool is_attached; /* the attach was complete: a successor undoes what is not */
+	bool is_attached; /* attached, and not to be detached: else a successor lets go of it */
 	char name[VM_NAME_BYTES];
 	uid_t owner; /* who attached its own process; or PEER_NO_USER */
 	struct target_options options;
