@@ -341,6 +341,8 @@ class Visit:
     def walk(self, name, member):
         """Through the steps to a probe until the armed process is dead; whether it is."""
         for _ in range(PASSES_MAX):
+            # An attach that a death cut off may have been undone meanwhile.
+            find(self.world, member)
             for step in steps_to(name):
                 step(self, member)
                 if self.is_dead():
@@ -418,7 +420,8 @@ class PointsWorld(World):
         self.daemon.spare(DEATHS_OF_LOOPS if name in LOOPS else DEATHS_A_VISIT)
         visit = Visit(self, name, self.round)
         members = [member for member in self.members if isinstance(member, PointGuest)]
-        member = members[self.round % len(members)]
+        # Pages of zeros are the first guest's.
+        member = members[0 if name == "fault:zeroed" else self.round % len(members)]
         if name in NEEDS_VICTIM:
             member = Victim(self.rig, self.round)
             member.may_be_lost = name in LOSES
