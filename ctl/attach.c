@@ -366,7 +366,7 @@ int attach_take(struct job *job, struct attachment *ret_attachment)
 	*ret_attachment = *job->request.adopted;
 	free(job->request.adopted);
 	job->request.adopted = NULL;
-	/* What the dead worker had registered, to learn whether it can be, is registered no more. */
+	/* What the dead worker had registered, to learn whether it can be, is not any more. */
 	if (!ledger_vm(&ret_attachment->ledger)->is_attached) {
 		attach_close(ret_attachment);
 		return problem_set(&job->result.problem, -ECANCELED, "unfinished",

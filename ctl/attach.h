@@ -35,8 +35,8 @@ struct attachment {
 int attach_open(struct engine *engine, struct keeper *keeper, struct job *job,
 	struct attachment *ret_attachment);
 /*
- * The same for one that a successor has taken over: job->request.adopted. -ECANCELED: its attach was
- * cut off, and is undone.
+ * The same for one that a successor has taken over: job->request.adopted. -ECANCELED: its attach or
+ * detach was cut off, and nothing of it is left.
  */
 int attach_take(struct job *job, struct attachment *ret_attachment);
 

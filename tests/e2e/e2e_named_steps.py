@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A worker that dies at a named step (vmswapd(8), PROBES). tests/torture visits all of them; here is
-what deaths at some of them had left behind."""
+"""A worker that dies at a named step (vmswapd(8), PROBES). tests/torture visits all of them; here
+is what deaths at some of them had left behind."""
 import re
 
 import vmswap_e2e
