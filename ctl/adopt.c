@@ -91,8 +91,7 @@ static int adopt_process(struct attachment *attachment, uint32_t place)
 		.pid = kept->process[place].pid,
 		.address = member->address,
 		.uffds = fds.uffds,
-		.tag = children_tag(
-			attachment->ledger.number, place, kept->process[place].pid),
+		.tag = children_tag(attachment->ledger.number, place, kept->process[place].pid),
 	};
 	int rc;
 
