@@ -121,6 +121,7 @@ static void take_over(struct engine *engine, const struct ledger_found *kept)
 	found_use(engine, attachment.vm);
 	for (uint32_t i = 0; i < attachment.member_count; i++) {
 		close_fd(attachment.member[i].target.pidfd);
+		close_fd(attachment.member[i].target.uffd);
 		close_fd(attachment.member[i].channel);
 	}
 }
