@@ -242,6 +242,20 @@ bool ledger_makes_sense(const struct ledger_vm *vm)
 	return does;
 }
 
+/* A worker died between what it told the supervisor and what it wrote here. */
+static void drop_unlisted(const struct ledger_entry *entry)
+{
+	for (uint32_t place = 0; place < PROCESSES_MAX; place++) {
+		char name[KEEPER_NAME_BYTES];
+		int fds[PROCESS_FDS_MAX];
+
+		ledger_process_name(entry->number, place, name);
+		if (!ledger_vm(entry)->process[place].is_used &&
+			keeper_find(entry->keeper, name, fds, PROCESS_FDS_MAX) > 0)
+			keeper_forget(entry->keeper, name);
+	}
+}
+
 int ledger_find_vm(struct keeper *keeper, uint32_t number, struct ledger_found *ret_found)
 {
 	char name[KEEPER_NAME_BYTES];
@@ -270,6 +284,7 @@ int ledger_find_vm(struct keeper *keeper, uint32_t number, struct ledger_found *
 	(void)pthread_mutex_lock(&lock);
 	is_taken[number] = true;
 	(void)pthread_mutex_unlock(&lock);
+	drop_unlisted(&found.entry);
 	/* A worker died near the beginning of an attach, or the end of a detach. */
 	if (!has_process(ledger_vm(&found.entry))) {
 		ledger_give(&found.entry);

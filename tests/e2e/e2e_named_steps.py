@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker that dies at a named step (vmswapd(8), PROBES). tests/torture visits all of them; here
 is what deaths at some of them had left behind."""
+import os
 import re
+import shutil
+import tempfile
 
 import vmswap_e2e
 import vmswap_probes
@@ -62,6 +65,20 @@ def test_a_detach_that_is_cut_off_leaves_no_vm_without_processes(rig):
     nothing_is_left(daemon, guest)
     daemon.attach(guest.pid).detach()
     daemon.stop()
+
+
+def test_a_process_that_is_not_in_the_ledger_is_not_held_for_ever(rig):
+    folder = tempfile.mkdtemp(prefix="vmswap-steps-", dir="/dev/shm")
+    rig.on_end(lambda: shutil.rmtree(folder, ignore_errors=True))
+    daemon = rig.daemon("--state-dir", folder)
+    guest = small_guest(rig)
+    vm = daemon.attach(guest.pid)
+
+    dies_at(daemon, "ledger:dropped", vm.detach)
+
+    nothing_is_left(daemon, guest)
+    daemon.stop()
+    check(os.listdir(folder) == [], f"held for a guest: {os.listdir(folder)}")
 
 
 if __name__ == "__main__":
