@@ -75,7 +75,7 @@ class Console:
         self.lines = []
         self.last_ns = time.monotonic()
         self.changed = threading.Condition()
-        self.ended = False
+        self.read_to_end = None  # the process whose output has ended
         self.process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True, **options)
@@ -91,9 +91,13 @@ class Console:
                 self.last_ns = time.monotonic()
                 self.changed.notify_all()
         with self.changed:
-            # A daemon that was started again goes on under this name.
-            self.ended |= self.process is process
+            self.read_to_end = process
             self.changed.notify_all()
+
+    @property
+    def ended(self):
+        """Of this process: a daemon that was started again goes on under the same name."""
+        return self.read_to_end is self.process
 
     def tail(self, count=15):
         return "\n".join(f"    {self.name}| {line}" for line in self.lines[-count:])
