@@ -5,7 +5,7 @@ it."""
 import os
 
 import vmswap_e2e
-from e2e_crash import kill_worker, taken_over
+from vmswap_crash import kill_worker, taken_over
 from vmswap_e2e import check, program
 
 HOUR_MS = 3600 * 1000

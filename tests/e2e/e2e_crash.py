@@ -8,45 +8,12 @@ import signal
 import time
 
 import vmswap_e2e
-from vmswap_e2e import Vm, check, wait_until
+from vmswap_crash import kill_worker, taken_over
+from vmswap_e2e import check, wait_until
 from vmswap_mapper import do, mapper
-from vmswap_rpc import Rpc, RpcError
+from vmswap_rpc import RpcError
 
 SEED = int(os.environ.get("VMSWAP_SEED", "1"))
-
-
-def reconnect(daemon):
-    """Another worker answers; the connections of the dead one are gone."""
-    old = daemon.pid
-
-    def look():
-        try:
-            rpc = Rpc(daemon.socket)
-            pid = rpc.call("daemon.status")["worker_pid"]
-        except (OSError, EOFError, RpcError):
-            return False
-        if pid == old:
-            rpc.close()
-            return False
-        daemon.rpc.close()
-        daemon.rpc = rpc
-        daemon.pid = pid
-        return True
-    wait_until(look, f"a worker follows {old}", 20)
-
-
-def kill_worker(daemon):
-    os.kill(daemon.pid, signal.SIGKILL)
-    begin = time.monotonic()
-    reconnect(daemon)
-    return (time.monotonic() - begin) * 1000
-
-
-def taken_over(daemon, name):
-    """The VM as the new worker shows it; it may be a moment from being listed."""
-    wait_until(lambda: any(vm["vm"] == name for vm in daemon.rpc.call("vm.list")["vms"]),
-               f"{name} is taken over", 10)
-    return Vm(daemon, name)
 
 
 def test_a_vm_at_rest_is_taken_over_in_each_state(rig):
@@ -167,8 +134,7 @@ def test_a_process_that_dies_in_the_gap_is_noticed(rig):
     os.kill(daemon.pid, signal.SIGSTOP)
     guest.signal(signal.SIGKILL)
     guest.process.wait()
-    os.kill(daemon.pid, signal.SIGKILL)
-    reconnect(daemon)
+    kill_worker(daemon)
 
     wait_until(lambda: daemon.rpc.call("vm.list")["vms"] == [], "the VM is gone")
     wait_until(lambda: daemon.used_bytes() == 0, "no slot is in use")

@@ -7,7 +7,8 @@ import signal
 
 import vmswap_e2e
 from e2e_rescue import vmswapctl
-from vmswap_crash import adopt, into_minimal_mode, into_waiting, next_worker, taken_over
+from vmswap_crash import (adopt, into_minimal_mode, into_waiting, kill_worker, next_worker,
+                          taken_over)
 from vmswap_e2e import check, wait_until
 from vmswap_mapper import do, mapper
 
@@ -42,17 +43,20 @@ def fork(daemon, vmm):
     wait_until(lambda: kept(daemon) == before + 2, "one a shard is kept")
 
 
-def child_verifies(vmm):
+def child_begins(vmm):
+    """It verifies all memory; for child_ends()."""
     mark = vmm.mark()
     vmm.send("child check 0\n")
+    return mark
+
+
+def child_ends(vmm, mark):
     vmm.expect("^OK checked", since=mark)
     do(vmm, "join")
 
 
-def kill_worker(daemon):
-    os.kill(daemon.pid, signal.SIGKILL)
-    adopt(daemon, next_worker(daemon, daemon.pid))
-    return taken_over(daemon, "vm")
+def child_verifies(vmm):
+    child_ends(vmm, child_begins(vmm))
 
 
 def test_the_next_worker_serves_a_child(rig):
@@ -60,7 +64,9 @@ def test_the_next_worker_serves_a_child(rig):
     fork(daemon, vmm)
 
     kill_worker(daemon)
+    taken_over(daemon, "vm")
     kill_worker(daemon)
+    taken_over(daemon, "vm")
 
     child_verifies(vmm)
     do(vmm, "check 0")
@@ -70,15 +76,12 @@ def test_a_child_that_waits_for_a_page_is_woken_by_the_next_worker(rig):
     daemon, vmm, _ = out(rig)
     fork(daemon, vmm)
 
-    mark = vmm.mark()
     os.kill(daemon.pid, signal.SIGSTOP)
-    vmm.send("child check 0\n")
+    mark = child_begins(vmm)
     check(not any("OK checked" in line for line in vmm.lines[mark:]), "nobody serves it")
-    os.kill(daemon.pid, signal.SIGKILL)
-    adopt(daemon, next_worker(daemon, daemon.pid))
+    kill_worker(daemon)
 
-    vmm.expect("^OK checked", since=mark)
-    do(vmm, "join")
+    child_ends(vmm, mark)
     do(vmm, "check 0")
 
 
@@ -86,8 +89,10 @@ def test_children_of_before_and_after_a_death_are_told_apart(rig):
     daemon, vmm, _ = out(rig)
     fork(daemon, vmm)
     kill_worker(daemon)
+    taken_over(daemon, "vm")
     fork(daemon, vmm)
     kill_worker(daemon)
+    taken_over(daemon, "vm")
     fork(daemon, vmm)
 
     for _ in range(3):
@@ -99,8 +104,7 @@ def test_a_child_that_forked_while_there_was_no_worker_is_served(rig):
     os.kill(daemon.pid, signal.SIGSTOP)
     mark = vmm.mark()
     vmm.send("fork\n")
-    os.kill(daemon.pid, signal.SIGKILL)
-    adopt(daemon, next_worker(daemon, daemon.pid))
+    kill_worker(daemon)
     vmm.expect("^OK forked", since=mark)
 
     child_verifies(vmm)
@@ -141,12 +145,10 @@ def test_children_that_are_too_many_wait(rig):
     for _ in range(PROCESSES_MAX):
         fork(daemon, vmm)
 
-    mark = vmm.mark()
-    vmm.send("child check 0\n")
+    mark = child_begins(vmm)
     vm.run("disable")
 
-    vmm.expect("^OK checked", since=mark)
-    do(vmm, "join")
+    child_ends(vmm, mark)
     do(vmm, "check 0")
     for _ in range(PROCESSES_MAX - 1):
         vmm.send("child end\n")
@@ -169,13 +171,11 @@ def test_a_child_waits_for_a_rescue(rig):
     fork(daemon, vmm)
     into_waiting(daemon)
 
-    mark = vmm.mark()
-    vmm.send("child check 0\n")
+    mark = child_begins(vmm)
     code, text = vmswapctl(daemon, "rescue")
 
     check(code == 0, text)
-    vmm.expect("^OK checked", since=mark)
-    do(vmm, "join")
+    child_ends(vmm, mark)
     do(vmm, "check 0")
 
 

@@ -5,12 +5,7 @@ import os
 import signal
 
 import vmswap_e2e
-from vmswap_e2e import check, wait_until
-
-
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return [int(child) for child in file.read().split()]
+from vmswap_e2e import check, children, wait_until
 
 
 def family(rig, processes, *args):

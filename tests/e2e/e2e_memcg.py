@@ -6,7 +6,7 @@ import os
 
 import vmswap_e2e
 from vmswap_crash import adopt, status_of, taken_over
-from vmswap_e2e import Skip, check, wait_until
+from vmswap_e2e import Skip, check, children, wait_until
 from vmswap_mapper import do, mapper
 from vmswap_rpc import RpcError
 
@@ -51,11 +51,6 @@ class Cgroup:
     def set_limit(self, size):
         with open(f"{self.folder}/{self.limit}", "w") as file:
             file.write(str(size))
-
-
-def children(pid):
-    return [int(child) for child in
-            vmswap_e2e.read_file(f"/proc/{pid}/task/{pid}/children").split()]
 
 
 def attached(rig):

@@ -7,7 +7,7 @@ import re
 import subprocess
 
 import vmswap_e2e
-from vmswap_e2e import Skip, check, read_file, read_link
+from vmswap_e2e import Skip, check, children, read_file, read_link
 
 
 def mounts(pid):
@@ -38,17 +38,13 @@ def private_daemon(rig, *args):
     return daemon
 
 
-def injector_of(pid):
-    return int(read_file(f"/proc/{pid}/task/{pid}/children").split()[0])
-
-
 def test_it_writes_where_it_has_to_and_nowhere_else(rig):
     swap = os.path.join(rig.folder, "swap")
     os.mkdir(swap)
 
     daemon = private_daemon(rig, "--swap-dir", swap)
 
-    for pid in (daemon.pid, daemon.process.pid, injector_of(daemon.pid)):
+    for pid in (daemon.pid, daemon.process.pid, children(daemon.pid)[0]):
         check(is_private(pid), f"{read_file(f'/proc/{pid}/comm')} shares the mounts of the host")
         check("rw" in mount_of(pid, rig.folder), "the folder of the socket")
         check("rw" in mount_of(pid, swap), "the folder of the swap file")

@@ -12,11 +12,12 @@ import subprocess
 
 import vmswap_e2e
 from e2e_recover import nothing_left, state_dir
+from mapper import content as content_of
 from vmswap_crash import (adopt, into_minimal_mode, into_waiting, next_worker, status_of,
                           taken_over, worker_of)
 from vmswap_disk import FaultyDisk
 from vmswap_e2e import check, program, wait_until
-from vmswap_mapper import do, mapper, page_content
+from vmswap_mapper import do, mapper
 from vmswap_room import Room
 from vmswap_rpc import REFUSED, RpcError
 
@@ -390,7 +391,7 @@ def check_memory(owner, start, mib, lost):
             except OSError:
                 content = None
             check((content is None) == (page in lost), f"page {page}: {str(content)[:20]}")
-            check(content in (None, page_content(page, 0)), f"page {page} is wrong")
+            check(content in (None, content_of(page, 0)), f"page {page} is wrong")
 
 
 def test_pages_of_a_disk_that_does_not_come_back_are_given_up_on_request(rig):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import vmswap_e2e
-from e2e_crash import kill_worker, taken_over
+from vmswap_crash import kill_worker, taken_over
 from vmswap_e2e import UID_NOBODY, check
 from vmswap_rpc import Rpc
 

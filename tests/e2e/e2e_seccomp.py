@@ -7,7 +7,7 @@ import os
 import signal
 
 import vmswap_e2e
-from vmswap_e2e import check, read_file, wait_until
+from vmswap_e2e import check, children, read_file, wait_until
 from vmswap_rpc import Rpc, RpcError
 
 FILTERED = "2"
@@ -34,16 +34,12 @@ def has_all_filters(pid):
     return all(thread[1:] == (FILTERED, "1") for thread in threads(pid).values())
 
 
-def child_of(pid):
-    return int(read_file(f"/proc/{pid}/task/{pid}/children").split()[0])
-
-
 def check_filters(daemon, pid, *names):
     """Each thread, among them those of these names; not the injector, nor the supervisor."""
     wait_until(lambda: has_all_filters(pid), lambda: f"threads without a filter: {threads(pid)}")
     running = {thread[0] for thread in threads(pid).values()}
     check(running.issuperset(names), f"{names} are not all among {running}")
-    for other in (child_of(pid), daemon.process.pid):
+    for other in (children(pid)[0], daemon.process.pid):
         check(field(f"/proc/{other}", "Seccomp") == UNFILTERED,
               f"{read_file(f'/proc/{other}/comm')} has a filter")
 

@@ -6,7 +6,7 @@ import os
 import time
 
 import vmswap_e2e
-from e2e_crash import kill_worker, taken_over
+from vmswap_crash import kill_worker, taken_over
 from vmswap_disk import FaultyDisk
 from vmswap_e2e import check, wait_until
 from vmswap_mapper import do, mapper

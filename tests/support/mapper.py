@@ -117,4 +117,5 @@ def main():
             print("OK unmapped", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

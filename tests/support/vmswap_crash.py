@@ -2,8 +2,9 @@
 """Workers that die, and those that follow them."""
 import os
 import signal
+import time
 
-from vmswap_e2e import Vm, check, read_file, wait_until
+from vmswap_e2e import Vm, check, children, wait_until
 from vmswap_rpc import Rpc, RpcError
 
 # So many within 30 s are a crash loop (ctl/supervisor/supervisor_priv.h).
@@ -32,8 +33,7 @@ def next_worker(daemon, old_pid, timeout_s=10):
 
 def worker_of(daemon):
     """The child of the supervisor, while it may not answer yet; 0: none."""
-    text = read_file(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children")
-    return int(text.split()[0]) if text else 0
+    return next(iter(children(daemon.process.pid)), 0)
 
 
 def crash_loop(daemon):
@@ -67,6 +67,14 @@ def adopt(daemon, status):
     daemon.rpc.close()
     daemon.rpc = Rpc(daemon.socket)
     daemon.pid = status["worker_pid"]
+
+
+def kill_worker(daemon):
+    """How long it took until the next one answered, in ms."""
+    os.kill(daemon.pid, signal.SIGKILL)
+    begin = time.monotonic()
+    adopt(daemon, next_worker(daemon, daemon.pid, 20))
+    return (time.monotonic() - begin) * 1000
 
 
 def taken_over(daemon, name):

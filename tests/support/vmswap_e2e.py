@@ -265,6 +265,10 @@ def read_file(path):
         return ""
 
 
+def children(pid):
+    return [int(child) for child in read_file(f"/proc/{pid}/task/{pid}/children").split()]
+
+
 def largest_shared_mapping(pid):
     """Its path below /proc, which opens the file behind it."""
     best = (0, None)

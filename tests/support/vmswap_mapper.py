@@ -15,11 +15,6 @@ def mapper(rig, name, *args):
     return process
 
 
-def page_content(page, generation):
-    """As in mapper.py."""
-    return bytes([(page * 31 + generation * 7) % 255 + 1]) * 4096
-
-
 def do(process, command):
     """The command, to its end; BAD content fails."""
     mark = process.mark()

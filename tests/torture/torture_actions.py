@@ -230,7 +230,7 @@ def point(world, _member, rng):
     daemon = world.daemon
     if daemon.armed:
         return "not now: another one is armed"
-    if daemon.is_spared() or is_start and daemon.is_spared():
+    if daemon.is_spared(2 if is_start else 1):
         return "spared: too many deaths"
     world.crashes += 1
     for member in world.members:

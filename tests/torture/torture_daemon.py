@@ -142,13 +142,13 @@ class TortureDaemon(vmswap_e2e.Daemon):
         check(took < (RESTART_S if self.has_worker else PING_S), f"a ping took {took:.1f} s")
         return took
 
-    def is_spared(self):
-        """One death more and the supervisor would call it a crash loop; else it is counted."""
+    def is_spared(self, count=1):
+        """So many deaths more and the supervisor would call it a crash loop; else they count."""
         now = time.monotonic()
         self.deaths = [death for death in self.deaths if now - death < DEATHS_S]
-        if len(self.deaths) >= DEATHS_MAX:
+        if len(self.deaths) + count > DEATHS_MAX:
             return True
-        self.deaths.append(now)
+        self.deaths += [now] * count
         return False
 
     def kill_worker_in(self, seconds):
