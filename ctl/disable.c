@@ -107,7 +107,8 @@ static int release(struct attachment *attachment, struct job *job)
 	if (rc < 0 && attach_any_alive(attachment))
 		return problem_set(&job->result.problem, rc, "unregister-failed",
 			"the faults of %s cannot be given back: %s", job->vm_name, strerror(-rc));
-	children_forget(&attachment->ledger);
+	if (rc == 0)
+		children_forget(&attachment->ledger);
 	return 0;
 }
 
