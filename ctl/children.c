@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ctl/children.h"
 
-#include <ctype.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/attach.h"
 #include "ctl/keeper.h"
 #include "ctl/ledger.h"
+#include "ctl/procfs.h"
 #include "engine/successor.h"
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
@@ -44,36 +43,31 @@ static void name_child(const struct engine_child *child, char ret_name[KEEPER_NA
 		(uint32_t)child->tag, child->shard, child->number);
 }
 
-/* The number behind @separator, up to @max. */
-static bool take_number(const char **text, char separator, uint32_t max, uint32_t *ret_number)
-{
-	unsigned long number;
-	char *end;
-
-	if (**text != separator || !isdigit((unsigned char)(*text)[1]))
-		return false;
-	number = strtoul(*text + 1, &end, 10);
-	if (number > max)
-		return false;
-	*text = end;
-	*ret_number = (uint32_t)number;
-	return true;
-}
-
-/* Of a child of VM number @number. */
+/* Of a child of VM number @number; false unless it is what name_child() makes. */
 static bool parse_child(const char *name, uint32_t number, struct engine_child *ret_child)
 {
-	const char *text = strchr(name, '/');
-	uint32_t place;
-	uint32_t pid;
+	const char *text = strchr(name, '/') + 1;
+	char again[KEEPER_NAME_BYTES];
+	uint64_t place;
+	uint64_t pid;
+	uint64_t shard;
+	uint64_t child;
 
-	if (!text || !take_number(&text, '/', PROCESSES_MAX - 1, &place) ||
-		!take_number(&text, '.', INT32_MAX, &pid) || pid == 0 ||
-		!take_number(&text, '.', SHARDS_MAX - 1, &ret_child->shard) ||
-		!take_number(&text, '.', UINT32_MAX - 1, &ret_child->number) || *text != '\0')
+	if (!procfs_take_number(&text, 10, '.', &place) ||
+		!procfs_take_number(&text, 10, '.', &pid) ||
+		!procfs_take_number(&text, 10, '.', &shard) ||
+		!procfs_take_number(&text, 10, '\0', &child))
 		return false;
-	ret_child->tag = children_tag(number, place, (pid_t)pid);
-	return true;
+	if (place >= PROCESSES_MAX || pid == 0 || pid > INT32_MAX || shard >= SHARDS_MAX ||
+		child >= UINT32_MAX)
+		return false;
+	*ret_child = (struct engine_child){
+		.tag = children_tag(number, (uint32_t)place, (pid_t)pid),
+		.shard = (uint32_t)shard,
+		.number = (uint32_t)child,
+	};
+	name_child(ret_child, again);
+	return strcmp(again, name) == 0;
 }
 
 static int keep(void *context, const struct engine_child *child, int uffd)

@@ -299,13 +299,6 @@ void keeper_forget(struct keeper *keeper, const char *name)
 	(void)pthread_mutex_unlock(&keeper->lock);
 }
 
-static bool is_below(const char *below, const char *name)
-{
-	const size_t length = strlen(name);
-
-	return strncmp(below, name, length) == 0 && below[length] == '/';
-}
-
 void keeper_forget_below(struct keeper *keeper, const char *name)
 {
 	struct handover_message request = {.kind = HANDOVER_FORGET_BELOW};
@@ -314,7 +307,7 @@ void keeper_forget_below(struct keeper *keeper, const char *name)
 		return;
 	(void)pthread_mutex_lock(&keeper->lock);
 	for (uint32_t i = 0; i < keeper->kept_count; i++)
-		if (is_below(keeper->kept[i].name, name))
+		if (handover_is_below(keeper->kept[i].name, name))
 			drop(&keeper->kept[i]);
 	if (set_name(&request, name) == 0)
 		(void)tell(keeper, &request, NULL, 0);
@@ -353,7 +346,7 @@ bool keeper_next_below(struct keeper *keeper, const char *name, uint32_t *index,
 	for (; !is_found && *index < keeper->kept_count; (*index)++) {
 		const struct kept *kept = &keeper->kept[*index];
 
-		if (kept->count == 0 || !is_below(kept->name, name))
+		if (kept->count == 0 || !handover_is_below(kept->name, name))
 			continue;
 		memcpy(ret_name, kept->name, KEEPER_NAME_BYTES);
 		*ret_fd = kept->fds[0];

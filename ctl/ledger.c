@@ -247,11 +247,11 @@ static void drop_unlisted(const struct ledger_entry *entry)
 {
 	for (uint32_t place = 0; place < PROCESSES_MAX; place++) {
 		char name[KEEPER_NAME_BYTES];
-		int fds[PROCESS_FDS_MAX];
+		int first;
 
 		ledger_process_name(entry->number, place, name);
 		if (!ledger_vm(entry)->process[place].is_used &&
-			keeper_find(entry->keeper, name, fds, PROCESS_FDS_MAX) > 0)
+			keeper_find(entry->keeper, name, &first, 1) > 0)
 			keeper_forget(entry->keeper, name);
 	}
 }

@@ -3,7 +3,6 @@
 
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/procfs.h"
@@ -25,29 +24,18 @@ static const struct {
 		"active_file "},
 };
 
-static bool parse_number(const char *text, uint64_t *ret_number)
-{
-	unsigned long long number;
-	char *end;
-
-	number = strtoull(text, &end, 10);
-	if (end == text)
-		return false;
-	*ret_number = number;
-	return true;
-}
-
 /* A file of one line; "max" is UINT64_MAX. */
 static bool read_number(const char *folder, const char *name, uint64_t *ret_number)
 {
 	char path[PATH_MAX];
 	char line[LINE_BYTES];
+	const char *text = line;
 
 	if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path) ||
 		procfs_read(path, line, sizeof(line)) < 0)
 		return false;
 	if (strcmp(line, "max\n") != 0)
-		return parse_number(line, ret_number);
+		return procfs_take_number(&text, 10, '\0', ret_number);
 	*ret_number = UINT64_MAX;
 	return true;
 }
@@ -72,8 +60,10 @@ static uint64_t read_reclaimable(enum memcg_version version, const char *folder)
 		return 0;
 	file = fopen(path, "re");
 	while (file && fgets(line, sizeof(line), file)) {
+		const char *text = strchr(line, ' ');
+
 		if ((begins(line, inactive) || begins(line, active)) &&
-			parse_number(strchr(line, ' '), &value))
+			procfs_take_number(&text, 10, '\0', &value))
 			bytes += value;
 	}
 	return bytes;

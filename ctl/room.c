@@ -2,12 +2,11 @@
 #include "ctl/room.h"
 
 #include <inttypes.h>
-#include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/memcg.h"
 #include "ctl/problem.h"
+#include "ctl/procfs.h"
 #include "queue/base/bits.h"
 #include "queue/base/err.h"
 
@@ -16,29 +15,17 @@
 /* What is kept free besides: page tables, the VMMs, the daemon itself. */
 #define RESERVE_BYTES (64 * MIB)
 
-/* The number behind @key at the start of @line. */
-static bool parse_line(const char *line, const char *key, uint64_t *ret_number)
-{
-	size_t length = strlen(key);
-	unsigned long long number;
-	char *end;
-
-	if (strncmp(line, key, length) != 0)
-		return false;
-	number = strtoull(line + length, &end, 10);
-	if (end == line + length)
-		return false;
-	*ret_number = number;
-	return true;
-}
-
 int room_read_available(FILE *meminfo, uint64_t *ret_bytes)
 {
+	static const char key[] = "MemAvailable:";
 	char line[LINE_BYTES];
 	uint64_t kib;
 
 	while (fgets(line, sizeof(line), meminfo)) {
-		if (parse_line(line, "MemAvailable:", &kib)) {
+		const char *text = line + sizeof(key) - 1;
+
+		if (strncmp(line, key, sizeof(key) - 1) == 0 &&
+			procfs_take_number(&text, 10, '\0', &kib)) {
 			*ret_bytes = kib * KIB;
 			return 0;
 		}

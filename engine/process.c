@@ -359,20 +359,17 @@ int vm_child_adopt(struct vm *vm, uint32_t process, const struct engine_child *c
 		.uffd = uffd,
 		.child_number = child->number,
 	};
-	int error;
+	int error = -EINVAL;
 
 	ASSERT(process < PROCESSES_MAX);
-	if (child->shard >= vm->shard_count || !vm_is_registered(vm)) {
+	ASSERT(vm_is_registered(vm));
+	if (child->shard < vm->shard_count)
+		error = (int)tell(vm, child->shard, &command);
+	if (error)
 		close_fd(uffd); /* @control close */
-		return -EINVAL;
-	}
-	error = (int)tell(vm, child->shard, &command);
-	if (error) {
-		close_fd(uffd); /* @control close */
-		return error;
-	}
-	wake_child(vm, process, child->shard, uffd);
-	return 0;
+	else
+		wake_child(vm, process, child->shard, uffd);
+	return error;
 }
 
 /* How often a call that must not fail is tried again when the kernel says so. */

@@ -94,7 +94,8 @@ int served_add_child(
 	return add(shard, &child);
 }
 
-static const struct served *parent_of(const struct shard *shard, const struct command *command)
+/* That of the process itself; NULL: it is not served. */
+static struct served *served_of_process(const struct shard *shard, const struct command *command)
 {
 	const struct vm_shard *mine = shard_of_vm(shard, command->vm);
 
@@ -106,7 +107,7 @@ static const struct served *parent_of(const struct shard *shard, const struct co
 
 int served_adopt_child(struct shard *shard, const struct command *command)
 {
-	const struct served *parent = parent_of(shard, command);
+	const struct served *parent = served_of_process(shard, command);
 
 	shard_assert_owner(shard);
 	ASSERT(command->kind == COMMAND_SERVE_CHILD);
@@ -220,21 +221,15 @@ static uint32_t count_parents(const struct vm_shard *mine)
 
 void served_leave(struct shard *shard, struct command *command)
 {
-	struct vm_shard *mine = shard_of_vm(shard, command->vm);
+	const struct vm_shard *mine = shard_of_vm(shard, command->vm);
+	struct served *served = served_of_process(shard, command);
 
 	shard_assert_owner(shard);
 	/* With its last process the VM goes, and with it what its children could be served from. */
 	if (count_parents(mine) == 1)
 		served_forget_children(shard, command->vm);
-	for (uint32_t i = 0; i < mine->served_count; i++) {
-		struct served *served = mine->served[i];
-
-		if (served->process == command->process && !served->is_child) {
-			begin_leaving(shard, served, command);
-			return;
-		}
-	}
-	UNREACHABLE();
+	ASSERT(served != NULL);
+	begin_leaving(shard, served, command);
 }
 
 void served_poll_done(struct shard *shard, uint32_t index, int32_t result, bool has_more)

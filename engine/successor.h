@@ -64,8 +64,8 @@ void vm_parts(const struct vm *vm, int ret_fds[VM_PARTS]);
  */
 int vm_process_adopt(struct vm *vm, const struct process_spec *process, uint32_t *ret_process);
 /*
- * After vm_resume(): a child of @process that a predecessor served, at its parent's addresses.
- * @uffd is ours from now on. -EINVAL: there is no such shard, or no page can be out.
+ * After vm_resume(), of a VM that is registered: a child of @process that a predecessor served, at
+ * its parent's addresses. @uffd is ours from now on. -EINVAL: there is no such shard.
  */
 int vm_child_adopt(struct vm *vm, uint32_t process, const struct engine_child *child, int uffd);
 /*

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ctl/supervisor/handover.h"
 
-#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -14,6 +13,13 @@ union control {
 	struct cmsghdr header;
 	char bytes[CMSG_SPACE(HANDOVER_FDS_MAX * sizeof(int))];
 };
+
+bool handover_is_below(const char *name, const char *above)
+{
+	const size_t length = strlen(above);
+
+	return strncmp(name, above, length) == 0 && name[length] == '/';
+}
 
 static int send_message(int socket, const struct handover_message *message, const int *fds,
 	uint32_t count, int flags)

@@ -21,6 +21,7 @@
 #define VMSWAP_CTL_SUPERVISOR_HANDOVER_H
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* "vmswaph" and the version of the struct. */
@@ -78,6 +79,8 @@ struct handover_message {
 };
 static_assert(sizeof(struct handover_message) == 112, "no padding, the same in each version");
 
+/* Whether @name begins with @above and a "/". */
+bool handover_is_below(const char *name, const char *above);
 /*
  * Sends one message with @count descriptors, which stay the sender's. 0 or -errno; never raises
  * SIGPIPE, allocates nothing. Whether it waits is the socket's matter.

@@ -87,13 +87,9 @@ const struct store_entry *store_find(const struct store *store, const char *name
 
 const struct store_entry *store_find_below(const struct store *store, const char *name)
 {
-	const size_t length = strlen(name);
-
 	for (uint32_t i = 0; i < store_count(store); i++) {
-		const struct store_entry *entry = &store->entries[i];
-
-		if (strncmp(entry->name, name, length) == 0 && entry->name[length] == '/')
-			return entry;
+		if (handover_is_below(store->entries[i].name, name))
+			return &store->entries[i];
 	}
 	return NULL;
 }
