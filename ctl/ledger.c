@@ -130,12 +130,13 @@ void ledger_give(struct ledger_entry *entry)
 	for (uint32_t place = 0; place < PROCESSES_MAX; place++)
 		if (ledger_vm(entry)->process[place].is_used)
 			ledger_drop_process(entry, place);
+	/* Names go first: a successor finds by what the supervisor holds that a VM is to go. */
+	if (files)
+		state_files_drop_vm(files, entry->number);
 	ledger_vm_name(entry->number, name);
 	keeper_forget(entry->keeper, name);
 	keeper_forget_below(entry->keeper, name);
 	PROBE(ledger, forgotten);
-	if (files)
-		state_files_drop_vm(files, entry->number);
 	shared_close(&entry->memory);
 	give_number(entry->number);
 	*entry = (struct ledger_entry){0};

@@ -67,18 +67,27 @@ def test_a_detach_that_is_cut_off_leaves_no_vm_without_processes(rig):
     daemon.stop()
 
 
-def test_a_process_that_is_not_in_the_ledger_is_not_held_for_ever(rig):
+def detach_leaves_no_name(rig, step):
+    """In the state directory, which has to be on a tmpfs for that."""
     folder = tempfile.mkdtemp(prefix="vmswap-steps-", dir="/dev/shm")
     rig.on_end(lambda: shutil.rmtree(folder, ignore_errors=True))
     daemon = rig.daemon("--state-dir", folder)
     guest = small_guest(rig)
     vm = daemon.attach(guest.pid)
 
-    dies_at(daemon, "ledger:dropped", vm.detach)
+    dies_at(daemon, step, vm.detach)
 
     nothing_is_left(daemon, guest)
     daemon.stop()
     check(os.listdir(folder) == [], f"held for a guest: {os.listdir(folder)}")
+
+
+def test_a_process_that_is_not_in_the_ledger_is_not_held_for_ever(rig):
+    detach_leaves_no_name(rig, "ledger:dropped")
+
+
+def test_no_name_outlives_a_vm_that_is_not_held_any_more(rig):
+    detach_leaves_no_name(rig, "ledger:forgotten")
 
 
 if __name__ == "__main__":
