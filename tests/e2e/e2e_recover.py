@@ -14,6 +14,7 @@ import time
 
 import vmswap_e2e
 from vmswap_e2e import Skip, Vm, check, program, wait_until
+from vmswap_hold import close_in
 from vmswap_mapper import do, mapper
 from vmswap_rpc import RpcError
 
@@ -339,14 +340,6 @@ def test_state_that_is_not_ours_is_refused(rig):
     daemon.stop()
 
 
-def close_in(guest, number):
-    """The guest closes one of its descriptors, as a monitor with a bug might: by gdb's way."""
-    if not shutil.which("gdb"):
-        raise Skip("gdb is missing")
-    subprocess.run(["gdb", "-p", str(guest.pid), "-batch", "-ex", f"call (int)close({number})"],
-                   capture_output=True, check=True, timeout=60)
-
-
 def test_a_monitor_that_closed_its_copies_is_named(rig):
     folder = state_dir(rig)
     daemon = start(rig, folder)
@@ -354,7 +347,7 @@ def test_a_monitor_that_closed_its_copies_is_named(rig):
     daemon.attach(guest.pid, name="guest")
     number = guest.open_userfaultfds()[0]
     daemon.kill()
-    close_in(guest, number)
+    close_in(guest.pid, number)
     fails(rig, folder, rf"userfaultfds of process {guest.pid}.*guest.*cannot be taken back",
           "--recover")
     guest.signal(signal.SIGKILL)

@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """A process that is held at one of its probes: breakpoints in place of the no-ops, and ptrace(2)
-on all its threads, from the thread that uses a Hold."""
+on all its threads, from the thread that uses a Hold; and one that makes a system call for us."""
 import contextlib
 import ctypes
 import os
 import signal
 
-from vmswap_e2e import wait_until
+from vmswap_e2e import check, wait_until
 from vmswap_probes import arm, code_of, disarm
 
-SEIZE, INTERRUPT, DETACH, CONT, GETREGS, SETREGS = 0x4206, 0x4207, 17, 7, 12, 13
+SEIZE, INTERRUPT, DETACH, CONT, STEP, GETREGS, SETREGS = 0x4206, 0x4207, 17, 7, 9, 12, 13
 TRACE_CLONE = 1 << 3
 WALL = 0x40000000
 STOP_EVENT = 128
 REGISTERS = 27  # struct user_regs_struct of x86-64
-RIP = 16
+RAX, RDI, ORIG_RAX, RIP = 10, 14, 15, 16
+SYSCALL = b"\x0f\x05"
+SYS_CLOSE = 3
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
@@ -24,6 +26,33 @@ libc.ptrace.restype = ctypes.c_long
 def ptrace(request, thread, data=None):
     if libc.ptrace(request, thread, None, data) < 0:
         raise OSError(ctypes.get_errno(), f"ptrace({request:#x}, {thread})")
+
+
+def registers_of(thread):
+    values = (ctypes.c_ulonglong * REGISTERS)()
+    ptrace(GETREGS, thread, ctypes.addressof(values))
+    return values
+
+
+def close_in(pid, number):
+    """The process, whose first thread waits in a system call, closes one of its descriptors."""
+    ptrace(SEIZE, pid)
+    ptrace(INTERRUPT, pid)
+    os.waitpid(pid, WALL)
+    before = registers_of(pid)
+    with open(f"/proc/{pid}/mem", "rb") as memory:
+        memory.seek(before[RIP] - len(SYSCALL))
+        check(memory.read(len(SYSCALL)) == SYSCALL, f"process {pid} is in no system call")
+    call = registers_of(pid)
+    call[RAX], call[RDI], call[ORIG_RAX] = SYS_CLOSE, int(number), 2**64 - 1
+    call[RIP] -= len(SYSCALL)
+    ptrace(SETREGS, pid, ctypes.addressof(call))
+    ptrace(STEP, pid)
+    os.waitpid(pid, WALL)
+    result = registers_of(pid)[RAX]
+    ptrace(SETREGS, pid, ctypes.addressof(before))
+    ptrace(DETACH, pid)
+    check(result == 0, f"close({number}) in process {pid}: {result - 2**64}")
 
 
 class Hold:
@@ -49,16 +78,11 @@ class Hold:
                     ptrace(SEIZE, thread, TRACE_CLONE)
                 self.threads[thread] = False
 
-    def _registers(self, thread):
-        values = (ctypes.c_ulonglong * REGISTERS)()
-        ptrace(GETREGS, thread, ctypes.addressof(values))
-        return values
-
     def _is_there(self, thread, status):
         """It stopped behind a breakpoint: put back to it."""
         if os.WSTOPSIG(status) != signal.SIGTRAP or status >> 16:
             return False
-        values = self._registers(thread)
+        values = registers_of(thread)
         if values[RIP] - 1 not in self.places:
             return False
         values[RIP] -= 1
