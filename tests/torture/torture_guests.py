@@ -70,6 +70,10 @@ class Member:
                               f"{self.console.threads()}")
             time.sleep(0.05)
 
+    def touch(self):
+        """All of it, soon."""
+        self.console.ask_to_verify()
+
     def verify(self, timeout_s=120):
         self.console.verify(timeout_s)
 
@@ -115,6 +119,7 @@ class QemuGuest(Member):
     stalls of thousands of pages."""
 
     share = 4
+    options = ()
 
     def __init__(self, rig, number, cpus, boot, machine):
         super().__init__(number, rig.qemu(f"qemu{number}", cpus=cpus, boot=boot, machine=machine))

@@ -301,13 +301,6 @@ NEEDS_VICTIM = ("stage:forgotten", "swap_in:refilling", "swap_in:refilled", "swa
 LOSES = ("swap_in:returned", "swap_in:lost", "slot:mended")
 
 
-class PointGuest(ProcessGuest):
-    """vmswap-guest, told to touch all pages."""
-
-    def touch(self):
-        self.console.ask_to_verify()
-
-
 # A visit --------------------------------------------------------------------------------------
 
 
@@ -411,20 +404,25 @@ class PointsWorld(World):
             return super().add_guest(kind)
         number = self.born
         self.born += 1
-        self.members.append(PointGuest(self.rig, number, list(GUESTS[number % len(GUESTS)])))
+        self.members.append(ProcessGuest(self.rig, number, list(GUESTS[number % len(GUESTS)])))
         return self.members[-1]
+
+    def choose_member(self, name):
+        """The guest of a visit."""
+        if name in NEEDS_VICTIM:
+            victim = Victim(self.rig, self.round)
+            victim.may_be_lost = name in LOSES
+            return victim
+        if name == "fault:zeroed":
+            return next(member for member in self.members if "--holes" in member.options)
+        return self.members[self.round % len(self.members)]
 
     def visit(self, name):
         """Whether somebody died there; all is well afterwards in any case."""
         self.crashes = 1
         self.daemon.spare(DEATHS_OF_LOOPS if name in LOOPS else DEATHS_A_VISIT)
         visit = Visit(self, name, self.round)
-        members = [member for member in self.members if isinstance(member, PointGuest)]
-        # Pages of zeros are the first guest's.
-        member = members[0 if name == "fault:zeroed" else self.round % len(members)]
-        if name in NEEDS_VICTIM:
-            member = Victim(self.rig, self.round)
-            member.may_be_lost = name in LOSES
+        member = self.choose_member(name)
         is_met = getattr(visit, f"at_{place_of(name)}")(member)
         self.log(f"{name}: {'died' if is_met else 'NOT REACHED'}, {member}")
         if is_met:

@@ -150,7 +150,7 @@ class World:
         self.born += 1
         member = new_guest(self.rig, number, random.Random(f"{self.seed}:{self.number}:g{number}"),
                            kind)
-        self.log(f"{member} begins: {' '.join(getattr(member, 'options', ['QEMU']))}")
+        self.log(f"{member} begins: {' '.join(member.options) or 'QEMU'}")
         self.members.append(member)
         return member
 
