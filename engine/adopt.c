@@ -13,9 +13,9 @@
  *   PUNCHING  SWAPPED   the slot is the truth: punched again, and asked whether it is gone
  *             EMPTY     the same without a slot
  *   SWAPPED   SWAPPED
- *   READING   RESIDENT  if the page cache has it: a page is only ever copied in whole, and the
- *                       guest may have changed it since
- *             SWAPPED   if not, or if what the page cache has was not whole yet (PAGE_STUCK)
+ *   READING   RESIDENT  if it was being copied and the page cache has it: a page is only ever
+ *                       copied in whole, and the guest may have changed it since
+ *             SWAPPED   if not: what the page cache has is somebody else's, or not whole yet
  *   POISONED  POISONED
  *
  * Nothing that was in RAM leaves it without a new enable: its zap, its scan, its dwell.
@@ -35,18 +35,22 @@
 /* Which chunks may hold anything: one page of words is one chunk. */
 _Static_assert(CHUNK_PAGES * sizeof(page_word) == PAGE_BYTES, "a page of words is a chunk");
 
-/* The page cache is asked again so often when the kernel says so. */
-#define LOOKS_MAX 1000u
+/* What cannot be told is asked again so often: a guess costs a page, an error a start. */
+#define LOOKS_MAX 10u
 
-/* Whether the page cache holds the page: 1, 0 or -errno. */
+/* Whether the page cache holds the page, or the host's swap does: 1, 0 or -errno. */
 static int is_cached(const struct vm *vm, uint64_t page)
 {
-	uint64_t held[BITMAP_WORDS(CHUNK_PAGES)] = {0};
+	const struct region *region = vm_region_of_chunk(vm, (uint32_t)(page / CHUNK_PAGES));
+	const uint64_t offset = vm_file_offset(vm, page);
 	int error = -EAGAIN;
+	uint64_t start;
 
-	for (uint32_t try = 0; try < LOOKS_MAX && error == -EAGAIN; try++)
-		error = guest_cached(vm_alias(vm, page), 1, held);
-	return error ? error : bit_get(held, 0);
+	for (uint32_t look = 0; look < LOOKS_MAX && error && error != -ENXIO; look++)
+		error = guest_next_data(region->memfd, offset, offset + PAGE_BYTES, &start, NULL);
+	if (error == -ENXIO)
+		return 0;
+	return error ? error : 1;
 }
 
 static void heal_punching(struct vm *vm, uint64_t page, page_word word)
@@ -66,7 +70,7 @@ static void heal_punching(struct vm *vm, uint64_t page, page_word word)
 
 static int heal_reading(struct vm *vm, uint64_t page, page_word word)
 {
-	const int cached = page_is_stuck(word) ? 0 : is_cached(vm, page);
+	const int cached = page_is_copying(word) ? is_cached(vm, page) : 0;
 
 	if (cached < 0)
 		return cached;

@@ -398,8 +398,11 @@ static void page_is_in(struct shard *shard, struct fill *fill, uint32_t i, bool 
 		shard_drop_slot(shard, vm, page, PAGE_RESIDENT);
 }
 
-/* Whether the page cache has what must not be used; @flag: PAGE_STUCK or 0. */
-static void mark_stuck(struct shard *shard, const struct fill *fill, uint64_t page, uint32_t flag)
+/*
+ * What a page is to a successor that finds it in the page cache: PAGE_STUCK must not be used,
+ * PAGE_COPYING is the content.
+ */
+static void mark_page(struct shard *shard, const struct fill *fill, uint64_t page, uint32_t flag)
 {
 	const page_word word = page_load(&fill->vm->table, page);
 
@@ -408,9 +411,9 @@ static void mark_stuck(struct shard *shard, const struct fill *fill, uint64_t pa
 }
 
 /*
- * The page cache holds a page that is not the content (a punch that was refused, or memory the VMM
- * allocated there). No process maps it while the page is READING, so it may be overwritten in
- * place.
+ * The page cache holds a page that is not the content (a punch that was refused, memory the VMM
+ * allocated there, zeros that a process saw that is not attached). No attached process maps it
+ * while the page is READING, so it may be overwritten in place.
  */
 static bool refill(struct shard *shard, struct fill *fill, bool with_mark, bool keeps_slot)
 {
@@ -420,14 +423,14 @@ static bool refill(struct shard *shard, struct fill *fill, bool with_mark, bool 
 
 	/* Who dies in the middle of the copy must not leave half a page that looks whole, nor one
 	 * that looks half once the guest has it. */
-	mark_stuck(shard, fill, page, PAGE_STUCK);
+	mark_page(shard, fill, page, PAGE_STUCK);
 	PROBE(swap_in, refilling);
 	alias = vm_watch(fill->vm, page);
 	memcpy(alias, fill->buffer + fill->next * PAGE_BYTES, PAGE_BYTES);
 	(void)vm_is_cut(fill->vm, page); /* what is resolved next meets the same end of the file */
 	guest_alias_drop(alias, PAGE_BYTES);
 	PROBE(swap_in, refilled);
-	mark_stuck(shard, fill, page, 0);
+	mark_page(shard, fill, page, PAGE_COPYING);
 	PROBE(swap_in, whole);
 	resolved = resolve_cached(fill->served, page, 1, with_mark);
 	if (resolved == RESOLVED_LATER)
@@ -468,18 +471,29 @@ static void give_up(struct shard *shard, struct fill *fill, int error)
 }
 
 /*
- * Of the next @pages those before the first stuck one. A copy over that would succeed if the page
- * cache has lost it meanwhile, and a successor could not tell what the guest wrote into it since
- * from what was stuck.
+ * Of the next @pages those before the first that the page cache holds, or may hold on the host's
+ * swap. Asked first: a copy tells as well, but who dies as it ends would leave that page to a
+ * successor as one that was copied.
  */
-static uint32_t count_unstuck(const struct fill *fill, uint32_t pages)
+static uint32_t count_absent(const struct fill *fill, uint32_t pages)
 {
+	const uint64_t first = fill->first_page + fill->next;
+	uint64_t held[BITMAP_WORDS(FAULT_READ_PAGES)] = {0};
 	uint32_t count = 0;
 
-	while (count < pages &&
-		!page_is_stuck(page_load(&fill->vm->table, fill->first_page + fill->next + count)))
+	ASSERT(pages <= FAULT_READ_PAGES);
+	/* When it cannot be told, the copy tells. */
+	(void)guest_cached(vm_alias(fill->vm, first), pages, held);
+	while (count < pages && !bit_get(held, count) &&
+		!page_is_stuck(page_load(&fill->vm->table, first + count)))
 		count++;
 	return count;
+}
+
+static void mark_pages(struct shard *shard, const struct fill *fill, uint32_t pages, uint32_t flag)
+{
+	for (uint32_t i = 0; i < pages; i++)
+		mark_page(shard, fill, fill->first_page + fill->next + i, flag);
 }
 
 static bool copy_stuck(struct shard *shard, struct fill *fill, bool with_mark, bool keeps_slot)
@@ -502,18 +516,22 @@ static bool copy_step(struct shard *shard, struct fill *fill)
 	uint64_t done;
 	int error;
 
-	pages = count_unstuck(fill, pages);
+	pages = count_absent(fill, pages);
 	if (pages == 0)
 		return copy_stuck(shard, fill, with_mark, !is_written);
 	if (!resolve_address(fill->served, fill->first_page + fill->next, &pages, &address)) {
 		give_up(shard, fill, -ENOENT);
 		return true;
 	}
+	mark_pages(shard, fill, pages, PAGE_COPYING);
+	PROBE(swap_in, copying);
 	error = uffd_copy(fill->served->uffd, address, fill->buffer + fill->next * PAGE_BYTES,
 		pages * PAGE_BYTES, with_mark, &done);
 	PROBE(swap_in, copied);
+	pages -= (uint32_t)(done / PAGE_BYTES);
 	for (uint64_t i = 0; i < done / PAGE_BYTES; i++)
 		page_is_in(shard, fill, fill->next++, !is_written);
+	mark_pages(shard, fill, pages, 0);
 	if (error == -EEXIST && !refill(shard, fill, with_mark, !is_written))
 		return false;
 	if (error == -ESRCH || error == -ENOENT || error == -EINVAL || error == -EFAULT) {

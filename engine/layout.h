@@ -13,7 +13,7 @@
 
 #include "engine/content.h"
 
-#define LAYOUT_VERSION	    5u
+#define LAYOUT_VERSION	    6u
 #define LAYOUT_ENGINE_MAGIC 0x31656e6967766d76u
 #define LAYOUT_VM_MAGIC	    0x31656c6261766d76u
 

@@ -8,8 +8,8 @@
  *   PUNCHING  as SWAPPED and stuck: the slot is the truth. Without a slot: EMPTY
  *   SWAPPED   RESIDENT, by way of READING: slot read, opened, compared with its digest, copied in
  *             POISONED, when the content is wrong each time, or cannot be read and is given up
- *   READING   RESIDENT, if the page cache has it: it was copied in whole, and the guest may have
- *             changed it since. Else, or when it was stuck: as SWAPPED
+ *   READING   RESIDENT, if it was being copied and the page cache has it: it is whole, and the
+ *             guest may have changed it since. Else as SWAPPED
  *
  * A page that is stuck, and one that no living process maps, is written into the file instead of
  * copied in: every mapping traps, so nobody sees it before it is whole. Until then it is marked
@@ -153,6 +153,14 @@ static int copy_in(struct rescue_vm *vm, uint64_t page, const uint8_t *content)
 	return -EEXIST;
 }
 
+static bool is_cached(const struct rescue_vm *vm, uint64_t page)
+{
+	const uint64_t offset = file_offset(vm, page);
+	uint64_t start;
+
+	return guest_next_data(memfd_of(vm, page), offset, offset + PAGE_BYTES, &start, NULL) == 0;
+}
+
 static int write_in(struct rescue_vm *vm, uint64_t page, const uint8_t *content)
 {
 	const int memfd = memfd_of(vm, page);
@@ -172,17 +180,18 @@ static int write_in(struct rescue_vm *vm, uint64_t page, const uint8_t *content)
 	return written == (ssize_t)PAGE_BYTES ? 0 : -ENOSPC;
 }
 
-/* The content of a SWAPPED page is here. */
+/* The content of a SWAPPED page is here. One look before a copy: see fill.c. */
 static void place(
 	struct rescue_vm *vm, uint64_t page, const uint8_t *content, struct rescue_result *result)
 {
 	const page_word word = page_load(&vm->table, page);
 	const uint32_t slot = page_slot_of(word);
-	int error = -EEXIST;
+	const uint32_t flag =
+		page_is_stuck(word) || is_cached(vm, page) ? PAGE_STUCK : PAGE_COPYING;
+	int error;
 
-	page_put(&vm->table, page, page_with_slot(PAGE_READING, slot, word & PAGE_STUCK));
-	if (!page_is_stuck(word))
-		error = copy_in(vm, page, content);
+	page_put(&vm->table, page, page_with_slot(PAGE_READING, slot, flag));
+	error = flag == PAGE_STUCK ? -EEXIST : copy_in(vm, page, content);
 	if (error == -EEXIST) {
 		page_put(&vm->table, page, page_with_slot(PAGE_READING, slot, PAGE_STUCK));
 		error = write_in(vm, page, content);
@@ -297,14 +306,6 @@ static uint32_t count_run(const struct rescue_vm *vm, uint64_t page, uint64_t en
 	return count;
 }
 
-static bool is_cached(const struct rescue_vm *vm, uint64_t page)
-{
-	const uint64_t offset = file_offset(vm, page);
-	uint64_t start;
-
-	return guest_next_data(memfd_of(vm, page), offset, offset + PAGE_BYTES, &start, NULL) == 0;
-}
-
 /* Afterwards the page is out and SWAPPED, or it is not out. */
 static void settle(struct rescue_vm *vm, uint64_t page)
 {
@@ -315,10 +316,11 @@ static void settle(struct rescue_vm *vm, uint64_t page)
 		page_put(&vm->table, page,
 			page_has_slot(word) ? page_with_slot(PAGE_SWAPPED, slot, PAGE_STUCK)
 					    : page_plain(PAGE_EMPTY));
-	else if (page_state_of(word) == PAGE_READING && !page_is_stuck(word) && is_cached(vm, page))
-		page_put(&vm->table, page, page_plain(PAGE_RESIDENT));
 	else if (page_state_of(word) == PAGE_READING)
-		page_put(&vm->table, page, page_with_slot(PAGE_SWAPPED, slot, word & PAGE_STUCK));
+		page_put(&vm->table, page,
+			page_is_copying(word) && is_cached(vm, page)
+				? page_plain(PAGE_RESIDENT)
+				: page_with_slot(PAGE_SWAPPED, slot, word & PAGE_STUCK));
 }
 
 void rescue_vm_chunk(struct rescue_vm *vm, uint32_t chunk, struct rescue_result *result)
@@ -360,7 +362,7 @@ static bool is_out(const struct rescue_vm *vm, uint64_t page)
 	switch (page_state_of(word)) {
 	case PAGE_PUNCHING: return page_has_slot(word);
 	case PAGE_SWAPPED: return true;
-	case PAGE_READING: return page_is_stuck(word) || !is_cached(vm, page);
+	case PAGE_READING: return !page_is_copying(word) || !is_cached(vm, page);
 	case PAGE_EMPTY:
 	case PAGE_RESIDENT:
 	case PAGE_STAGED:

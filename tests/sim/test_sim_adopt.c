@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a successor finds makes no sense, each time in one way: no shard begins with it. Each case
+ * What a successor finds is not what its words say, each time in one way: either that does no harm,
+ * or no shard begins with it. Each case
  * is a child of its own, as a daemon that died leaves its memory.
  */
 #include <errno.h>
@@ -17,6 +18,7 @@
 #define OF_SECOND  (CHUNK_PAGES + 7u)
 #define SEED	   1u
 #define SLOT_BYTES 4096u
+#define TURNS_MAX  100u
 
 static struct sim sim;
 
@@ -70,7 +72,7 @@ static void greatest_slot(void)
 
 static void no_word(void)
 {
-	put(OF_SECOND, word_of(OF_SECOND) | 1u << 7);
+	put(OF_SECOND, word_of(OF_SECOND) | PAGE_COPYING);
 }
 
 static void no_state(void)
@@ -89,7 +91,18 @@ static void link_to_no_page(void)
 	put(PAGES - 1, page_with_link(word_of(PAGES - 1), PAGE_LINK_MAX));
 }
 
-/* A link is a hint: a wrong one goes, and nothing else. */
+/* A guest waits for the read of the page, and whoever is not attached saw zeros there meanwhile. */
+static void zeros_where_a_page_is_read(void)
+{
+	ASSERT(!fake_touch(0, sim_address(0) + OF_FIRST * PAGE_BYTES, false));
+	for (uint32_t turn = 0; turn < TURNS_MAX && sim_state(&sim, OF_FIRST) != PAGE_READING;
+		turn++)
+		sim_turn(&sim);
+	ASSERT(sim_state(&sim, OF_FIRST) == PAGE_READING);
+	fake_stranger(sim.memfd[0], OF_FIRST);
+}
+
+/* A link is a hint: a wrong one goes, and nothing else. A slot is the truth. */
 static const struct {
 	const char *name;
 	void (*spoil)(void);
@@ -97,12 +110,13 @@ static const struct {
 } cases[] = {
 	{"nothing is wrong", nothing, 0},
 	{"links that lead to no page", link_to_no_page, 0},
+	{"zeros where a page was being read", zeros_where_a_page_is_read, 0},
 	{"a slot of another shard", slot_of_another_shard, -EBADMSG},
 	{"one slot of two pages", slot_of_two_pages, -EBADMSG},
 	{"a slot that is free", slot_that_is_free, -EBADMSG},
 	{"a slot behind the store", slot_behind_the_store, -EBADMSG},
 	{"the greatest slot, and then the first", greatest_slot, -EBADMSG},
-	{"a word with an unknown flag", no_word, -EBADMSG},
+	{"a word with a flag that its state cannot have", no_word, -EBADMSG},
 	{"a word of no state", no_state, -EBADMSG},
 	{"a page behind the last", page_behind_the_last, -EBADMSG},
 };

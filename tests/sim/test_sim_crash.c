@@ -82,6 +82,7 @@ static void choose_world(struct sim_config *config, uint64_t seed)
 	for (uint32_t i = 0; i < FAKE_ROT; i++)
 		world->failure_in[i] = none_or[seed / 2 % 3];
 	world->discard_in = seed % 2 == 1 ? 500 : 0;
+	world->allocate_in = seed % 4 == 3 ? 200 : 0;
 }
 
 /* The daemon that recovers may die as well: sooner or later one comes through. */

@@ -54,6 +54,7 @@
 enum mutant {
 	HONEST,
 	READING_OUT,	/* a page that was being read and is in RAM stays out */
+	UNMARKED_COPY,	/* nothing says that the copy has begun */
 	PUNCHING_EMPTY, /* a page that was being punched is taken for zeros */
 	WITHOUT_WAKE,	/* nobody is woken */
 	WITHOUT_DRAIN,	/* writes of the dead may still come */
@@ -65,6 +66,7 @@ enum mutant {
 static const char *const mutant_name[MUTANTS] = {
 	"honest",
 	"reading-out",
+	"unmarked-copy",
 	"punching-empty",
 	"without-wake",
 	"without-drain",
@@ -114,6 +116,8 @@ static page_word mutate(page_word from, page_word to)
 	if (is_planted(READING_OUT) && page_state_of(from) == PAGE_READING &&
 		page_state_of(to) == PAGE_RESIDENT)
 		return page_with_slot(PAGE_SWAPPED, page_slot_of(from), 0);
+	if (is_planted(UNMARKED_COPY))
+		return to & ~(page_word)PAGE_COPYING;
 	if (is_planted(PUNCHING_EMPTY) && page_state_of(from) == PAGE_PUNCHING)
 		return page_plain(PAGE_EMPTY);
 	if (is_planted(WRONG_SLOT) && page_state_of(from) == PAGE_PUNCHING && page_has_slot(to))
@@ -285,6 +289,7 @@ static void choose_world(struct sim_config *config, uint64_t seed)
 	for (uint32_t i = 0; i < FAKE_ROT; i++)
 		world->failure_in[i] = none_or[seed / 2 % 3];
 	world->discard_in = seed % 2 == 1 ? 500 : 0;
+	world->allocate_in = seed % 4 == 3 ? 200 : 0;
 }
 
 static void one_world(uint64_t seed)

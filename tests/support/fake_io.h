@@ -100,9 +100,8 @@ int fake_memfd(uint64_t pages);
 /* A process; its index. */
 uint32_t fake_process(void);
 int fake_process_pid(uint32_t process);
-/* Stays the world's. */
+/* The one stays the world's, the other is the caller's to close. */
 int fake_process_pidfd(uint32_t process);
-/* A userfaultfd of the process; the caller's to close. */
 int fake_uffd(uint32_t process);
 void fake_map(uint32_t process, int memfd, uint64_t address);
 void fake_kill(uint32_t process);
@@ -125,8 +124,9 @@ bool fake_touch(uint32_t process, uint64_t address, bool is_write);
 void fake_zap(uint32_t process, uint64_t address, uint64_t size_bytes);
 /* Pages whose write mark stands, mapped or not: what a scan before the zap would take for clean. */
 void fake_scan_unwritten(uint32_t process, uint64_t address, uint32_t pages, uint64_t *ret_bits);
-/* fallocate(PUNCH_HOLE) by the VMM, page @page of @memfd. */
+/* fallocate(PUNCH_HOLE) by the VMM; a look of who is not attached at what is out: zeros. */
 void fake_discard(int memfd, uint64_t page);
+void fake_stranger(int memfd, uint64_t page);
 /* madvise(MADV_REMOVE): with its event first, where asked for. */
 void fake_remove(uint32_t process, uint64_t address, uint64_t size_bytes);
 void fake_unmap(uint32_t process, uint64_t address, uint64_t size_bytes);

@@ -79,6 +79,7 @@ void fake_drop(struct fake_memfd *memfd, uint64_t page)
 	for (uint32_t i = 0; i < world.process_count; i++)
 		zap_pte(&world.process[i].pte[memfd - world.memfd][page]);
 	memfd->page[page].is_present = false;
+	memfd->page[page].is_hollow = false;
 	memfd->page[page].incarnation++;
 	memset(fake_change(memfd, page), SCRAMBLE, PAGE_BYTES);
 }
@@ -137,6 +138,21 @@ void fake_discard(int memfd, uint64_t page)
 		return;
 	fake_drop(target, page);
 	memset(fake_change(target, page), 0, PAGE_BYTES);
+}
+
+void fake_stranger(int memfd, uint64_t page)
+{
+	struct fake_memfd *target = fake_memfd_of(memfd);
+
+	ASSERT(!target->page[page].is_present);
+	target->page[page].is_present = true;
+	memset(fake_change(target, page), 0, PAGE_BYTES);
+}
+
+/* By mincore(2) and lseek(2): tests/kernel/test_allocated_page_is_unseen.c. */
+static bool is_seen(const struct fake_page *page)
+{
+	return page->is_present && !page->is_hollow;
 }
 
 bool fake_is_present(int memfd, uint64_t page)
@@ -202,12 +218,12 @@ int guest_next_data(
 	fake_schedule();
 	if (fake_fails(FAKE_SEEK, 1, &how))
 		return -EIO;
-	while (page < stop && !target->page[page].is_present)
+	while (page < stop && !is_seen(&target->page[page]))
 		page++;
 	if (page == stop)
 		return -ENXIO;
 	*ret_start = page * PAGE_BYTES;
-	while (ret_end && page < stop && target->page[page].is_present)
+	while (ret_end && page < stop && is_seen(&target->page[page]))
 		page++;
 	if (ret_end)
 		*ret_end = page * PAGE_BYTES;
@@ -232,8 +248,10 @@ void guest_alias_drop(uint8_t *alias, uint64_t size_bytes)
 
 	ASSERT((uintptr_t)alias % PAGE_BYTES == 0);
 	ASSERT(size_bytes % PAGE_BYTES == 0);
-	if (size_bytes == PAGE_BYTES)
-		target->page[(uint64_t)(alias - target->memory) / PAGE_BYTES].is_present = true;
+	if (size_bytes != PAGE_BYTES)
+		return;
+	target->page[(uint64_t)(alias - target->memory) / PAGE_BYTES].is_present = true;
+	target->page[(uint64_t)(alias - target->memory) / PAGE_BYTES].is_hollow = false;
 }
 
 int guest_cached(const uint8_t *alias, uint32_t pages, uint64_t *ret_cached)
@@ -249,7 +267,7 @@ int guest_cached(const uint8_t *alias, uint32_t pages, uint64_t *ret_cached)
 		return -EAGAIN;
 	memset(ret_cached, 0, BITMAP_WORDS(pages) * sizeof(*ret_cached));
 	for (uint32_t i = 0; i < pages; i++)
-		if (target->page[first + i].is_present)
+		if (is_seen(&target->page[first + i]))
 			bit_set(ret_cached, i);
 	fake_schedule();
 	return 0;

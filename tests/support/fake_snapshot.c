@@ -180,7 +180,8 @@ uint64_t fake_fingerprint(void)
 			add_bytes(state, world.shared[i].memory, world.shared[i].size_bytes);
 	for (uint32_t i = 0; i < world.memfd_count; i++)
 		for (uint64_t page = 0; page < world.memfd[i].pages; page++)
-			add_number(state, world.memfd[i].page[page].is_present);
+			add_number(state, world.memfd[i].page[page].is_present +
+						  world.memfd[i].page[page].is_hollow);
 	for (uint32_t i = 0; i < world.process_count; i++)
 		for (uint32_t j = 0; j < world.memfd_count; j++)
 			add_bytes(state, world.process[i].pte[j],

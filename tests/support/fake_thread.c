@@ -160,6 +160,7 @@ static void fill_by_kernel(const struct fake_place *place)
 	if (!state->is_present)
 		memset(fake_change(place->memfd, place->page), 0, PAGE_BYTES);
 	state->is_present = true;
+	state->is_hollow = false;
 	place->pte->flags = PTE_MAPPED;
 }
 
@@ -213,8 +214,9 @@ static bool maybe_balloon(const struct fake_place *place)
 	}
 	if (!fake_one_in(world.config.allocate_in) || state->is_present)
 		return false;
-	/* fallocate(2): a page of zeros where there was a hole. */
+	/* fallocate(2): a page where there was a hole, of zeros when somebody comes for it. */
 	state->is_present = true;
+	state->is_hollow = true;
 	memset(fake_change(place->memfd, place->page), 0, PAGE_BYTES);
 	return true;
 }

@@ -25,6 +25,7 @@
 /* One page of a memfd, and what an access to it must see. */
 struct fake_page {
 	bool is_present;
+	bool is_hollow;	  /* present, allocated by the VMM, and nobody has come for it yet */
 	bool may_be_zero; /* discarded since the last write that the version names */
 	uint32_t incarnation;
 	uint64_t version; /* 0: zeros */

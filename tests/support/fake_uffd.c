@@ -241,6 +241,7 @@ static int resolve_page(const struct resolve *resolve, uint64_t address, const u
 	if (resolve->how == HOW_CONTINUE) {
 		if (!state->is_present)
 			return -EFAULT;
+		state->is_hollow = false;
 		map_page(resolve, &place);
 		return 0;
 	}

@@ -75,9 +75,18 @@ Test(page, only_a_page_that_is_out_can_be_stuck)
 			state == PAGE_SWAPPED || state == PAGE_READING);
 }
 
-Test(page, unknown_bits_and_states_are_invalid)
+Test(page, only_a_page_that_is_read_can_be_copied_and_then_it_is_not_stuck)
 {
-	cr_assert_not(page_word_is_valid(page_plain(PAGE_RESIDENT) | 1u << 7));
+	for (uint32_t state = 0; state < PAGE_STATES; state++)
+		cr_assert_eq(page_word_is_valid(
+				     page_with_slot((enum page_state)state, SLOT, PAGE_COPYING)),
+			state == PAGE_READING);
+	cr_assert_not(
+		page_word_is_valid(page_with_slot(PAGE_READING, SLOT, PAGE_COPYING | PAGE_STUCK)));
+}
+
+Test(page, unknown_states_and_slots_without_a_flag_are_invalid)
+{
 	cr_assert_not(page_word_is_valid(PAGE_STATES));
 	cr_assert_not(page_word_is_valid(page_plain(PAGE_RESIDENT) | (page_word)SLOT << 32));
 }

@@ -270,22 +270,24 @@ Test(rescue_vm, a_slot_is_the_truth_whatever_the_page_cache_has, .timeout = 20)
 	put_out(1, PAGE_SWAPPED, 2, 0);
 	put_out(2, PAGE_READING, 3, PAGE_STUCK);
 	put_out(3, PAGE_PUNCHING, 4, 0);
-	for (uint64_t page = 0; page < 4; page++)
-		cache(page, GARBAGE);
 	put_out(4, PAGE_READING, 5, 0);
-	put_out(5, PAGE_PUNCHING, 6, 0);
+	for (uint64_t page = 0; page < 5; page++)
+		cache(page, GARBAGE);
+	put_out(5, PAGE_READING, 6, 0);
+	put_out(6, PAGE_READING, 7, PAGE_COPYING);
+	put_out(7, PAGE_PUNCHING, 8, 0);
 
 	cr_assert_eq(rescue(), 0);
 
-	for (uint64_t page = 0; page < 6; page++)
+	for (uint64_t page = 0; page < 8; page++)
 		expect_content(page);
-	cr_expect_eq(rig.result.pages, 6);
+	cr_expect_eq(rig.result.pages, 8);
 }
 
 Test(rescue_vm, what_the_guest_may_have_changed_since_is_left_alone, .timeout = 20)
 {
 	make(false);
-	put_out(0, PAGE_READING, 1, 0); /* was copied in, and then written */
+	put_out(0, PAGE_READING, 1, PAGE_COPYING); /* was copied in, and then written */
 	put_out(1, PAGE_WRITING, 2, 0);
 	put_out(2, PAGE_RESIDENT, 3, 0);
 	put_out(3, PAGE_STAGED, 4, PAGE_CLEAN);
