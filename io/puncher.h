@@ -2,8 +2,8 @@
 /*
  * A thread that punches holes for one io_uring's owner; part of uring.c. io_uring hands every
  * fallocate to a kernel worker of its own choice, and a scattered chunk is hundreds of them: each
- * cost 9 us there, 1.5 us here. The punches of one ring run one after the other, in order, which is
- * all the inode's lock allows anyway.
+ * cost 9 us there, 1.5 us here. The punches of one ring run one after the other, in order, and the
+ * threads of several rings take turns at a file, which is all the inode's lock allows anyway.
  *
  * The owner pushes and pops; items in flight are bounded by the capacity. After some punches the
  * thread yields, so that no guest waits long for the CPU behind them. It has no low priority: a
