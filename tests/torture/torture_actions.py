@@ -7,7 +7,7 @@ import time
 import vmswap_crash
 import vmswap_rpc
 from torture_daemon import Lost
-from torture_guests import pause, resize_balloon
+from torture_guests import ProcessGuest, pause, resize_balloon
 from vmswap_e2e import Failure, check, wait_until
 from vmswap_mapper import mapper
 from vmswap_rpc import RpcError
@@ -62,7 +62,7 @@ def operation(name):
 def attach(world, member, rng):
     # Not for a guest that zaps its own mappings (MADV_DONTNEED): that keeps the content of shared
     # memory, but its event is the one of a discard.
-    trusts = rng.random() < 0.3 and "--holes" not in getattr(member, "options", ())
+    trusts = rng.random() < 0.3 and "--holes" not in member.options
     params = {"dwell": rng.choice((0, 0, 0.2)), "trust_discard": trusts,
               "zap": rng.choice(("auto", "auto", "inject", "pageout")), "all_mappers": True}
     if member.vm:
@@ -135,7 +135,7 @@ def cycle(world, member, rng):
 
 def add(world, member, _rng):
     """A late mapper, which touches the memory only once it is in."""
-    if not member.vm or member.helper or not hasattr(member, "options"):
+    if not member.vm or member.helper or not isinstance(member, ProcessGuest):
         return "not now"
     # While it maps and is not in, evictions fail.
     world.may_fail = True
@@ -198,7 +198,7 @@ def balloon(_world, member, rng):
 def die(world, member, rng):
     """The VMM is killed, another one begins."""
     delay = rng.choice((0, 0, 0.02))
-    kind = "process" if hasattr(member, "options") else None
+    kind = "process" if isinstance(member, ProcessGuest) else None
     if not kind:
         return "not QEMU: it takes too long to boot"
     time.sleep(delay)
