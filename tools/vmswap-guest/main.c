@@ -7,12 +7,14 @@
  *     │  waits for signals, prints a line a second, ends it
  *     └── threads of each process: workers, a direct reader, one that sleeps
  */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "ctl/client/vmswap.h"
 #include "queue/base/assert.h"
@@ -93,8 +95,8 @@ static int open_direct_reader(struct run *run)
 	return rc;
 }
 
-/* A process beside the leader: never returns. */
-_Noreturn static void child_run(struct run *run, uint32_t index)
+/* A process beside the leader: never returns. Closes @started once it maps and uses the memory. */
+_Noreturn static void child_run(struct run *run, uint32_t index, int started)
 {
 	struct crew *crew = &run->crew;
 	int rc;
@@ -110,22 +112,42 @@ _Noreturn static void child_run(struct run *run, uint32_t index)
 		atomic_store(&crew->progress->has_failed, true);
 		atomic_store(&crew->progress->must_stop, true);
 	}
+	close_fd(started);
 	crew_join(crew);
 	_exit(rc < 0 ? 1 : 0);
 }
 
+static int fork_process(struct run *run, uint32_t index)
+{
+	int started[2];
+	char none;
+	pid_t pid;
+
+	if (pipe2(started, O_CLOEXEC) < 0)
+		return -errno;
+	pid = fork();
+	if (pid == 0) {
+		close_fd(started[0]);
+		child_run(run, index, started[1]);
+	}
+	close_fd(started[1]);
+	/* Or it has died, which is seen later. */
+	while (pid > 0 && read(started[0], &none, sizeof(none)) < 0 && errno == EINTR)
+		;
+	close_fd(started[0]);
+	if (pid < 0)
+		return -errno;
+	run->children[run->child_count++] = pid;
+	return 0;
+}
+
 static int fork_processes(struct run *run)
 {
-	for (uint32_t i = 1; i < run->options.processes; i++) {
-		const pid_t pid = fork();
+	int rc = 0;
 
-		if (pid < 0)
-			return -errno;
-		if (pid == 0)
-			child_run(run, i);
-		run->children[run->child_count++] = pid;
-	}
-	return 0;
+	for (uint32_t i = 1; rc == 0 && i < run->options.processes; i++)
+		rc = fork_process(run, i);
+	return rc;
 }
 
 static void wait_for_children(struct run *run)
