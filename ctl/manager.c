@@ -22,7 +22,6 @@
 #include "queue/cmdq.h"
 #include "queue/wake.h"
 
-#define RESULT_LANE 0
 /* Every job that may exist at once: VMS_MAX * (short ones + a collect a process + running and
  * next). */
 #define RESULTS_CAPACITY 16384u
@@ -62,7 +61,7 @@ static int open_signals(void)
 
 static int watch_all(struct manager *manager)
 {
-	int rc = manager_watch(manager, cmdq_wake(manager->results, RESULT_LANE)->eventfd);
+	int rc = manager_watch(manager, cmdq_wake(manager->results, WORKER_RESULT_LANE)->eventfd);
 
 	if (rc == 0)
 		rc = manager_watch(manager, engine_event_fd(manager->engine));
@@ -159,7 +158,7 @@ static void take_results(struct manager *manager)
 {
 	struct job *job;
 
-	while ((job = cmdq_pop_mpmc(manager->results, RESULT_LANE)) != NULL)
+	while ((job = cmdq_pop_mpmc(manager->results, WORKER_RESULT_LANE)) != NULL)
 		manager_take_result(manager, job);
 }
 
@@ -169,7 +168,7 @@ static int timeout_ms(struct manager *manager)
 		MIN(waiter_deadline(&manager->waiters), server_deadline(manager->server));
 	uint64_t now_ns = clock_ns();
 
-	if (cmdq_count(manager->results, RESULT_LANE) > 0 || deadline_ns <= now_ns)
+	if (cmdq_count(manager->results, WORKER_RESULT_LANE) > 0 || deadline_ns <= now_ns)
 		return 0;
 	if (deadline_ns == UINT64_MAX)
 		return -1;
@@ -186,13 +185,13 @@ static void take_event(struct manager *manager, int fd)
 		manager_take_signals(manager);
 	else if (manager->upgrade && fd == upgrade_fd(manager->upgrade))
 		manager_take_upgrade(manager);
-	else if (fd != cmdq_wake(manager->results, RESULT_LANE)->eventfd)
+	else if (fd != cmdq_wake(manager->results, WORKER_RESULT_LANE)->eventfd)
 		manager_process_exited(manager, fd);
 }
 
 static void turn(struct manager *manager)
 {
-	struct wake *wake = cmdq_wake(manager->results, RESULT_LANE);
+	struct wake *wake = cmdq_wake(manager->results, WORKER_RESULT_LANE);
 	struct epoll_event events[EPOLL_BATCH];
 	int count;
 

@@ -15,6 +15,7 @@
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
+#include "queue/cmdq.h"
 
 static void set_state(struct manager *manager, struct record *record, enum vm_state state)
 {
@@ -235,8 +236,24 @@ static enum vm_state state_of_attached(const struct vm *vm)
 	return stats.swap_pages > 0 ? STATE_ACTIVE : STATE_PENDING;
 }
 
+/* Its job neither waits for anything nor fails. */
+static void await_listed(struct manager *manager, const struct record *record)
+{
+	while (record->phase == RECORD_ATTACHING) {
+		struct job *job = cmdq_wait(manager->results, WORKER_RESULT_LANE, -1);
+
+		if (job)
+			manager_take_result(manager, job);
+	}
+}
+
+/*
+ * Who asks later finds all VMs there are. Not what an attach or a detach has left behind: that is
+ * nobody's VM, and takes its time.
+ */
 int manager_adopt(struct manager *manager, const char *name, struct attachment *attachment)
 {
+	const bool is_attached = ledger_vm(&attachment->ledger)->is_attached;
 	struct record *record;
 	struct job *job;
 	int rc = manager_new_record(manager, name, &record);
@@ -249,6 +266,8 @@ int manager_adopt(struct manager *manager, const char *name, struct attachment *
 	job->request.adopted = attachment;
 	record->owner = ledger_vm(&attachment->ledger)->owner;
 	manager_start(manager, record, job);
+	if (is_attached)
+		await_listed(manager, record);
 	return 0;
 }
 

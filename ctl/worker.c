@@ -14,8 +14,7 @@
 #include "queue/base/err.h"
 #include "queue/cmdq.h"
 
-#define INBOX_LANE  0
-#define RESULT_LANE 0
+#define INBOX_LANE 0
 /* Pokes travel in the inbox too. */
 #define INBOX_CAPACITY (2 * WORKER_JOBS_MAX)
 #define WAIT_MAX_MS    60000
@@ -60,7 +59,7 @@ struct attachment *worker_attachment(struct worker *worker)
 /* The results queue holds every job that control lets exist. */
 static void hand_back(struct worker *worker, struct job *job)
 {
-	bool is_pushed = cmdq_push_mpmc(worker->results, RESULT_LANE, job);
+	bool is_pushed = cmdq_push_mpmc(worker->results, WORKER_RESULT_LANE, job);
 
 	ASSERT(is_pushed);
 }

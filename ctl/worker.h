@@ -25,6 +25,8 @@ struct worker;
 
 /* Jobs on their way to one worker; control keeps to it, so that a push never fails. */
 #define WORKER_JOBS_MAX 64u
+/* Of the results queue. */
+#define WORKER_RESULT_LANE 0
 
 /* Starts the thread. -errno. */
 int worker_new(struct engine *engine, struct keeper *keeper, struct cleaner *cleaner,

@@ -9,9 +9,9 @@ import time
 
 import vmswap_e2e
 from vmswap_crash import kill_worker, taken_over
-from vmswap_e2e import check, wait_until
+from vmswap_e2e import check, children, wait_until
 from vmswap_mapper import do, mapper
-from vmswap_rpc import RpcError
+from vmswap_rpc import Rpc, RpcError
 
 SEED = int(os.environ.get("VMSWAP_SEED", "1"))
 
@@ -45,6 +45,27 @@ def test_a_vm_at_rest_is_taken_over_in_each_state(rig):
     wait_until(lambda: daemon.used_bytes() == 0, "no slot is in use")
     check(not guest.open_userfaultfds(), "our userfaultfds are closed in the guest")
     guest.finish()
+    daemon.stop()
+
+
+def test_the_first_answer_has_all_vms(rig):
+    daemon = rig.daemon("--swap-limit", "1G")
+    owners = [mapper(rig, f"own{number}", "own", 1) for number in range(16)]
+    # The CPUs are busy with something else.
+    busy = rig.guest("--size", "64M", "--threads", "8")
+    for number, owner in enumerate(owners):
+        daemon.attach(owner.pid, name=f"vm{number}", min_size=1 << 20)
+    for _ in range(3):
+        worker = daemon.rpc.call("daemon.status")["worker_pid"]
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: worker not in children(daemon.process.pid), "it is collected")
+        # The supervisor has the socket: the call waits there for the next worker.
+        daemon.rpc = Rpc(daemon.socket)
+        listed = {pid for vm in daemon.rpc.call("vm.list")["vms"] for pid in vm["pids"]}
+        check(listed == {owner.pid for owner in owners}, f"{len(listed)} of {len(owners)}")
+    for owner in owners:
+        owner.end()
+    busy.finish()
     daemon.stop()
 
 
