@@ -84,15 +84,16 @@ class Console:
         self.reader.start()
 
     def _read(self):
-        process = self.process
+        # Of this process: a daemon that is started again has others by the time this one has ended.
+        process, lines, changed = self.process, self.lines, self.changed
         for line in process.stdout:
-            with self.changed:
-                self.lines.append(line.decode(errors="replace").rstrip())
+            with changed:
+                lines.append(line.decode(errors="replace").rstrip())
                 self.last_ns = time.monotonic()
-                self.changed.notify_all()
-        with self.changed:
+                changed.notify_all()
+        with changed:
             self.read_to_end = process
-            self.changed.notify_all()
+            changed.notify_all()
 
     @property
     def ended(self):
