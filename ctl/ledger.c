@@ -153,12 +153,16 @@ int ledger_keep_vm(struct ledger_entry *entry, const struct vm *vm, const int *m
 	fds[0] = entry->memory.fd;
 	vm_parts(vm, fds + 1);
 	memcpy(fds + 1 + VM_PARTS, memfds, count * sizeof(*fds));
+	ledger_vm_name(entry->number, name);
+	rc = keeper_store(entry->keeper, name, fds, 1 + VM_PARTS + count);
+	if (rc < 0)
+		return rc;
+	/* Names come last, as they go first. */
 	rc = files ? state_files_keep_vm(files, entry->number, fds[0], fds + 1) : 0;
 	if (rc < 0)
 		warn_unrecoverable(ledger_vm(entry)->name, rc);
 	PROBE(ledger, named);
-	ledger_vm_name(entry->number, name);
-	return keeper_store(entry->keeper, name, fds, 1 + VM_PARTS + count);
+	return 0;
 }
 
 int ledger_keep_process(struct ledger_entry *entry, const struct ledger_process *process,

@@ -67,15 +67,17 @@ def test_a_detach_that_is_cut_off_leaves_no_vm_without_processes(rig):
     daemon.stop()
 
 
-def detach_leaves_no_name(rig, step):
+def leaves_no_name(rig, step, is_attach=False):
     """In the state directory, which has to be on a tmpfs for that."""
     folder = tempfile.mkdtemp(prefix="vmswap-steps-", dir="/dev/shm")
     rig.on_end(lambda: shutil.rmtree(folder, ignore_errors=True))
     daemon = rig.daemon("--state-dir", folder)
     guest = small_guest(rig)
-    vm = daemon.attach(guest.pid)
 
-    dies_at(daemon, step, vm.detach)
+    if is_attach:
+        dies_at(daemon, step, lambda: daemon.attach(guest.pid))
+    else:
+        dies_at(daemon, step, daemon.attach(guest.pid).detach)
 
     nothing_is_left(daemon, guest)
     daemon.stop()
@@ -83,11 +85,15 @@ def detach_leaves_no_name(rig, step):
 
 
 def test_a_process_that_is_not_in_the_ledger_is_not_held_for_ever(rig):
-    detach_leaves_no_name(rig, "ledger:dropped")
+    leaves_no_name(rig, "ledger:dropped")
 
 
 def test_no_name_outlives_a_vm_that_is_not_held_any_more(rig):
-    detach_leaves_no_name(rig, "ledger:forgotten")
+    leaves_no_name(rig, "ledger:forgotten")
+
+
+def test_no_name_outlives_a_vm_that_was_never_attached(rig):
+    leaves_no_name(rig, "ledger:named", is_attach=True)
 
 
 if __name__ == "__main__":
