@@ -81,6 +81,11 @@ class TortureDaemon(vmswap_e2e.Daemon):
         self.idle_threads = self.threads_count()
         self.idle_fds = self.open_fds()
 
+    def named_vms(self):
+        """Numbers of those that have names in the state directory, or some of them."""
+        return {name.split(".")[0] for name in os.listdir(self.state_dir)
+                if name.startswith("vm-")}
+
     def worker_pid(self):
         """Of the process that does the work: the daemon itself while there is no supervisor."""
         return self.ask("daemon.status").get("worker_pid", self.process.pid)

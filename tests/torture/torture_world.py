@@ -12,7 +12,7 @@ from torture_actions import ACTIONS, count_point, names_of
 from torture_daemon import TortureDaemon
 from torture_guests import new_guest, pause
 from torture_hostile import Crowd
-from vmswap_e2e import MIB, PAGE, Skip, check, largest_shared_mapping
+from vmswap_e2e import MIB, PAGE, Skip, check, largest_shared_mapping, wait_until
 from vmswap_rpc import RpcError
 
 # folder and device have room for all; tiny has not; of full and errors others take the space now
@@ -234,11 +234,19 @@ class World:
             pages += status["pages"] if status else 0
         empty = [vm["vm"] for vm in self.daemon.ask("vm.list")["vms"] if not vm["pids"]]
         check(not empty, f"of these nobody maps the memory: {empty}")
+        # What a death has left goes after the next worker has begun to answer.
+        wait_until(self.has_right_names, lambda: f"{text}: kept for a recovery: "
+                   f"{self.daemon.named_vms()}", 10)
         used = self.daemon.ask("daemon.status")["store"]["used_bytes"]
         if not self.crashes:
             # A guest works on meanwhile: what comes in between two questions is at most all of it.
             check(used <= pages * PAGE, f"{used} bytes in use for {pages} pages, {out} out")
         self.crashes = 0
+
+    def has_right_names(self):
+        """As many VMs can be recovered as there are."""
+        return (not self.daemon.can_recover or
+                len(self.daemon.named_vms()) == len(self.daemon.ask("vm.list")["vms"]))
 
     def lose_disk(self):
         """What is out is lost: who touches it dies of it (SIGBUS), nobody sees anything else."""
