@@ -308,6 +308,8 @@ def rescue(world, _member, _rng):
     """Nobody serves any more; all memory comes back, and another daemon begins."""
     before_loop(world)
     vmswap_crash.into_waiting(world.daemon)
+    # A new daemon does not begin on a full disk.
+    world.free_disk()
     said = world.daemon.rescue()
     for member in world.members:
         leave(member)
