@@ -38,19 +38,15 @@ _Static_assert(CHUNK_PAGES * sizeof(page_word) == PAGE_BYTES, "a page of words i
 /* What cannot be told is asked again so often: a guess costs a page, an error a start. */
 #define LOOKS_MAX 10u
 
-/* Whether the page cache holds the page, or the host's swap does: 1, 0 or -errno. */
+/* As guest_has_page(). */
 static int is_cached(const struct vm *vm, uint64_t page)
 {
 	const struct region *region = vm_region_of_chunk(vm, (uint32_t)(page / CHUNK_PAGES));
-	const uint64_t offset = vm_file_offset(vm, page);
-	int error = -EAGAIN;
-	uint64_t start;
+	int has_page = -EAGAIN;
 
-	for (uint32_t look = 0; look < LOOKS_MAX && error && error != -ENXIO; look++)
-		error = guest_next_data(region->memfd, offset, offset + PAGE_BYTES, &start, NULL);
-	if (error == -ENXIO)
-		return 0;
-	return error ? error : 1;
+	for (uint32_t look = 0; look < LOOKS_MAX && has_page < 0; look++)
+		has_page = guest_has_page(region->memfd, vm_file_offset(vm, page));
+	return has_page;
 }
 
 static void heal_punching(struct vm *vm, uint64_t page, page_word word)

@@ -6,7 +6,10 @@
 #ifndef VMSWAP_IO_GUEST_H
 #define VMSWAP_IO_GUEST_H
 
+#include <errno.h>
 #include <stdint.h>
+
+#include "queue/base/bits.h"
 
 /*
  * Maps @size_bytes of @memfd at @offset, shared, read-write, not locked, without huge pages.
@@ -26,6 +29,20 @@ void guest_alias_drop(uint8_t *alias, uint64_t size_bytes);
  */
 int guest_next_data(
 	int memfd, uint64_t offset, uint64_t end, uint64_t *ret_start, uint64_t *ret_end);
+
+/*
+ * Whether the page at @offset of @memfd is in the page cache, or was and the host has swapped it
+ * out: 1, 0 or -errno. Waits as guest_next_data() does.
+ */
+static inline int guest_has_page(int memfd, uint64_t offset)
+{
+	uint64_t start;
+	const int error = guest_next_data(memfd, offset, offset + PAGE_BYTES, &start, NULL);
+
+	if (error == -ENXIO)
+		return 0;
+	return error ? error : 1;
+}
 
 /*
  * Which of the first @pages (≤ CHUNK_PAGES) pages at @alias the page cache holds: bit i set in

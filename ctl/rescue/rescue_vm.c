@@ -155,10 +155,7 @@ static int copy_in(struct rescue_vm *vm, uint64_t page, const uint8_t *content)
 
 static bool is_cached(const struct rescue_vm *vm, uint64_t page)
 {
-	const uint64_t offset = file_offset(vm, page);
-	uint64_t start;
-
-	return guest_next_data(memfd_of(vm, page), offset, offset + PAGE_BYTES, &start, NULL) == 0;
+	return guest_has_page(memfd_of(vm, page), file_offset(vm, page)) == 1;
 }
 
 static int write_in(struct rescue_vm *vm, uint64_t page, const uint8_t *content)
