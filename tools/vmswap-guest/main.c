@@ -125,7 +125,7 @@ static int fork_process(struct run *run, uint32_t index)
 
 	if (pipe2(started, O_CLOEXEC) < 0)
 		return -errno;
-	pid = fork();
+	pid = errno_of(fork());
 	if (pid == 0) {
 		close_fd(started[0]);
 		child_run(run, index, started[1]);
@@ -136,7 +136,7 @@ static int fork_process(struct run *run, uint32_t index)
 		;
 	close_fd(started[0]);
 	if (pid < 0)
-		return -errno;
+		return pid;
 	run->children[run->child_count++] = pid;
 	return 0;
 }
