@@ -198,15 +198,14 @@ def balloon(_world, member, rng):
 def die(world, member, rng):
     """The VMM is killed, another one begins."""
     delay = rng.choice((0, 0, 0.02))
-    kind = "process" if isinstance(member, ProcessGuest) else None
-    if not kind:
+    if not isinstance(member, ProcessGuest):
         return "not QEMU: it takes too long to boot"
     time.sleep(delay)
     member.kill()
     world.may_fail = True
     world.members.remove(member)
     wait_until(lambda: not find(world, member), f"the killed {member} is collected", 60)
-    return f"killed; {world.add_guest(kind)} comes"
+    return f"killed; {world.add_guest('process')} comes"
 
 
 def hostile(world, _member, rng):
