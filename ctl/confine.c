@@ -75,9 +75,19 @@ int confine_process(void)
 	return limit_to(wanted);
 }
 
-int confine_worker(void)
+static int limit_for_good(uint64_t wanted)
 {
-	int rc = limit_to(confine_capabilities());
+	const int rc = limit_to(wanted);
 
 	return rc < 0 ? rc : errno_of(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+}
+
+int confine_worker(void)
+{
+	return limit_for_good(confine_capabilities());
+}
+
+int confine_guard(void)
+{
+	return limit_for_good(0);
 }

@@ -15,6 +15,8 @@ int confine_process(void);
  * that serving does not need, and no program that is executed can get it back. 0 or -errno.
  */
 int confine_worker(void);
+/* By the guard of forked children, which needs no right. 0 or -errno. */
+int confine_guard(void);
 /* As the second step leaves it; for tests and vmswapd(8). */
 uint64_t confine_capabilities(void);
 

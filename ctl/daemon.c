@@ -11,6 +11,7 @@
 #include "ctl/attach.h"
 #include "ctl/config.h"
 #include "ctl/confine.h"
+#include "ctl/fork_guard.h"
 #include "ctl/injector.h"
 #include "ctl/keeper.h"
 #include "ctl/manager.h"
@@ -62,6 +63,17 @@ static int keep_engine(
 	return rc;
 }
 
+/* Guests are served without a guard as well. */
+static struct children_home open_children(const struct config *config, struct keeper *keeper)
+{
+	struct children_home children = children_home(keeper);
+	const int rc = keeper ? fork_guard_start(keeper, config->shard_count, &children.inbox) : 0;
+
+	if (rc < 0)
+		log_warning("no guard of children that VMMs fork: %s", strerror(-rc));
+	return children;
+}
+
 /* A new one, or a predecessor's with its VMs, whose faults are served when this returns. */
 static int start_engine(const struct config *config, struct keeper *keeper,
 	struct engine **ret_engine, struct adopted *ret_adopted)
@@ -74,7 +86,7 @@ static int start_engine(const struct config *config, struct keeper *keeper,
 		.store = config->store,
 		.is_encrypted = config->is_encrypted,
 		.is_plain = config->is_minimal,
-		.children = children_home(keeper),
+		.children = open_children(config, keeper),
 	};
 	const bool is_successor = ledger_find_engine(keeper, parts);
 	int rc = prepare_swap_dir(config);
@@ -264,6 +276,7 @@ int daemon_run(const struct config *config, int supervisor_fd)
 		manager_close(manager);
 		engine_stop(engine);
 		injector_stop();
+		fork_guard_stop();
 		keeper_close(keeper);
 		return EXIT_FAILURE;
 	}
@@ -278,6 +291,7 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	manager_close(manager);
 	engine_stop(engine);
 	injector_stop();
+	fork_guard_stop();
 	keeper_bye(keeper);
 	keeper_close(keeper);
 	log_info("ended");

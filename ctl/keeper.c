@@ -172,6 +172,11 @@ int keeper_inherited_socket(void)
 	return fd;
 }
 
+int keeper_socket(const struct keeper *keeper)
+{
+	return keeper ? keeper->socket : -1;
+}
+
 enum handover_mode keeper_inherited_mode(void)
 {
 	const char *text = getenv(HANDOVER_MODE_ENVIRONMENT);

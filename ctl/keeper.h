@@ -34,6 +34,8 @@ struct keeper_info {
 
 /* The supervisor's end that this process was started with, or -1. Once. */
 int keeper_inherited_socket(void);
+/* Constant; -1 without a supervisor. */
+int keeper_socket(const struct keeper *keeper);
 /* What it started this process for. Once. */
 enum handover_mode keeper_inherited_mode(void);
 /*

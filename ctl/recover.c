@@ -32,7 +32,7 @@
 /* What a disk with working error recovery takes for an I/O, at most. */
 #define STORE_WAIT_MS 30000u
 #define STORE_POLL_MS 10
-/* Until who was killed, or began without a supervisor, has let go of the state by itself. */
+/* Until who was killed, its guard, or who began without a supervisor has let go by itself. */
 #define LOCK_WAIT_MS 5000u
 #define LOCK_POLL_MS 10
 
@@ -177,7 +177,7 @@ static int take_lock(struct recovery *recovery)
 	rc = end_orphan(recovery);
 	if (rc < 0)
 		return rc;
-	rc = try_lock(recovery);
+	rc = await_lock(recovery);
 	return rc == -EWOULDBLOCK ? refuse_in_use(recovery, "another process beside", getpid())
 				  : rc;
 }

@@ -5,11 +5,23 @@
 
 #include <stdint.h>
 
+#include "io/uffd.h"
+
 /* A child that a process of a VM forked while it was served. */
 struct engine_child {
 	uint64_t tag;	 /* of the process, process_spec */
 	uint32_t shard;	 /* each child has a userfaultfd a shard */
 	uint32_t number; /* among all that this shard has ever had, predecessors' included */
+};
+
+/*
+ * Where a shard reads messages to. A fork in it is of a child that was not given to keep() yet, as
+ * far as anybody else knows: its parent has @tag, its number is @number and on.
+ */
+struct child_inbox {
+	uint64_t tag;
+	uint32_t number;
+	struct uffd_inbox messages;
 };
 
 /*
@@ -19,6 +31,8 @@ struct engine_child {
  */
 struct children_home {
 	void *context;
+	/* One a shard, in memory that outlives the engine. NULL: there is none. */
+	struct child_inbox *inbox;
 	/* Holds a duplicate of @uffd. -errno: it does not. NULL: there is nobody. */
 	int (*keep)(void *context, const struct engine_child *child, int uffd);
 	/* The child has ended, or needs nobody any more. */

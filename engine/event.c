@@ -9,6 +9,7 @@
 #include "io/uffd.h"
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
+#include "queue/base/probe.h"
 
 /* Swapped pages of one chunk, given back by the guest. */
 static void discard_in_chunk(struct shard *shard, struct vm *vm, uint64_t page, uint64_t end)
@@ -72,23 +73,40 @@ static void layout_changed(struct shard *shard, struct served *served, enum engi
 			  });
 }
 
-uint64_t event_keep_children(struct shard *shard, const struct served *parent,
+static uint64_t keep_children(struct shard *shard, const struct served *parent,
 	const struct uffd_message *messages, uint32_t count)
 {
 	const struct children_home *home = &shard->engine->children;
 	struct engine_child child = {parent->tag, shard->id, shard->next_child};
 	uint64_t kept = 0;
 
-	shard_assert_owner(shard);
 	ASSERT(count <= UFFD_BATCH_MAX);
 	for (uint32_t i = 0; i < count && home->keep; i++) {
 		if (messages[i].kind != UFFD_FORKED)
 			continue;
+		PROBE(fault, forked);
 		if (home->keep(home->context, &child, messages[i].fd) == 0)
 			kept |= 1ull << i;
 		child.number++;
 	}
+	if (child.number != shard->next_child)
+		uffd_inbox_clear(&shard->inbox->messages);
 	return kept;
+}
+
+int event_read(struct shard *shard, const struct served *parent, struct uffd_message *ret_messages,
+	uint64_t *ret_kept)
+{
+	struct child_inbox *inbox = shard->inbox;
+	int got;
+
+	shard_assert_owner(shard);
+	/* Whose children these are, before there are any: the inbox has no other forks in it. */
+	inbox->tag = parent->tag;
+	inbox->number = shard->next_child;
+	got = uffd_read(parent->uffd, &inbox->messages, ret_messages, UFFD_BATCH_MAX);
+	*ret_kept = got > 0 ? keep_children(shard, parent, ret_messages, (uint32_t)got) : 0;
+	return got;
 }
 
 void event_forked(struct shard *shard, struct served *served, int uffd, bool is_kept)

@@ -9,9 +9,8 @@
  *   REMAP   they have another one.
  *   FORK    the child gets a descriptor of its own and is served as its parent is, until the VM is
  *           unregistered. It cannot be zapped, so control must not stage pages while it lives.
- *           A worker that dies between the read of the message and event_keep_children(), the
- *           two calls that follow each other, loses the descriptor: the kernel hands it to nobody
- *           else and the child runs from the read on.
+ *           The kernel hands the descriptor to nobody else, and the child runs from the read on:
+ *           what a worker has read and not kept yet when it dies is found in the inbox (child.h).
  */
 #ifndef VMSWAP_ENGINE_EVENT_H
 #define VMSWAP_ENGINE_EVENT_H
@@ -26,12 +25,12 @@ struct uffd_message;
 /* All but forks. Owner thread. */
 void event_handle(struct shard *shard, struct served *served, const struct uffd_message *message);
 /*
- * What was just read from @parent: descriptors of its children go where they outlive us (child.h),
- * before anything else is done. Bit i: message i is a fork, and its descriptor is kept. Owner
- * thread.
+ * Up to UFFD_BATCH_MAX messages of @parent. Descriptors of its children are where they outlive us
+ * when this returns (child.h). Bit i of *ret_kept: message i is a fork, and its descriptor is kept.
+ * How many messages, -errno. Owner thread.
  */
-uint64_t event_keep_children(struct shard *shard, const struct served *parent,
-	const struct uffd_message *messages, uint32_t count);
+int event_read(struct shard *shard, const struct served *parent, struct uffd_message *ret_messages,
+	uint64_t *ret_kept);
 /* A fork, in the order of the messages; @uffd is owned from now on. Owner thread. */
 void event_forked(struct shard *shard, struct served *served, int uffd, bool is_kept);
 

@@ -312,7 +312,8 @@ bool fault_read_ahead(struct shard *shard)
 bool fault_read_messages(struct shard *shard, struct served *served)
 {
 	struct uffd_message message[UFFD_BATCH_MAX];
-	const int got = uffd_read(served->uffd, message, UFFD_BATCH_MAX);
+	uint64_t kept;
+	const int got = event_read(shard, served, message, &kept);
 	const uint64_t now = got > 0 ? clock_ns() : 0;
 
 	shard_assert_owner(shard);
@@ -321,8 +322,6 @@ bool fault_read_messages(struct shard *shard, struct served *served)
 	served->is_readable = got == (int)UFFD_BATCH_MAX;
 	if (got <= 0)
 		return false;
-	const uint64_t kept = event_keep_children(shard, served, message, (uint32_t)got);
-
 	served->message_ns = now;
 	PROBE(fault, read);
 	for (int i = 0; i < got; i++) {

@@ -64,7 +64,10 @@ int shard_init(struct shard *shard, struct engine *engine, uint32_t id, int cpu)
 	(void)sem_init(&shard->has_begun, 0, 0);
 	shard->served = calloc(SERVED_MAX, sizeof(*shard->served));
 	shard->tasks = calloc(TASK_PLACES, sizeof(*shard->tasks));
-	if (!shard->served || !shard->tasks)
+	if (!engine->children.inbox)
+		shard->own_inbox = calloc(1, sizeof(*shard->own_inbox));
+	shard->inbox = engine->children.inbox ? &engine->children.inbox[id] : shard->own_inbox;
+	if (!shard->served || !shard->tasks || !shard->inbox)
 		return -ENOMEM;
 	error = slots_new(engine->slot_map.memory, engine->store.size_bytes / PAGE_BYTES, id,
 		engine->shard_count, &shard->slots);
@@ -79,6 +82,7 @@ void shard_destroy(struct shard *shard)
 	slots_free(shard->slots);
 	fills_destroy(&shard->fills);
 	seals_destroy(&shard->seals);
+	free(shard->own_inbox);
 	free(shard->tasks);
 	free(shard->served);
 	*shard = (struct shard){0};

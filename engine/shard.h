@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/child.h"
 #include "engine/fill.h"
 #include "engine/limits.h"
 #include "engine/park.h"
@@ -69,6 +70,8 @@ struct shard {
 	struct served *served; /* SERVED_MAX */
 	uint32_t served_end;   /* one past the last used */
 	uint32_t next_child;   /* number of the next child */
+	struct child_inbox *inbox;
+	struct child_inbox *own_inbox; /* where nobody outlives the engine, else NULL */
 	struct fills fills;
 	struct seals seals;
 	struct parked parked;

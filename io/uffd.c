@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/uffd.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -184,21 +186,51 @@ static struct uffd_message parse(const struct uffd_msg *raw)
 	}
 }
 
-int uffd_read(int fd, struct uffd_message *ret_messages, uint32_t max)
+static struct uffd_msg message_of(const struct uffd_inbox *inbox, uint32_t index)
 {
-	struct uffd_msg raw[UFFD_BATCH_MAX];
+	struct uffd_msg raw;
+
+	static_assert(sizeof(raw) == sizeof(inbox->message[0]), "the kernel's size of a message");
+	memcpy(&raw, inbox->message[index], sizeof(raw));
+	return raw;
+}
+
+int uffd_read(int fd, struct uffd_inbox *inbox, struct uffd_message *ret_messages, uint32_t max)
+{
+	const size_t size = sizeof(inbox->message[0]);
 	ssize_t length;
 	int count;
 
 	ASSERT(max > 0 && max <= UFFD_BATCH_MAX);
-	length = read(fd, raw, max * sizeof(raw[0])); /* @shard read */
+	length = read(fd, inbox->message, max * size); /* @shard read */
 	if (length < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	ASSERT((size_t)length % sizeof(raw[0]) == 0);
-	count = (int)((size_t)length / sizeof(raw[0]));
-	for (int i = 0; i < count; i++)
-		ret_messages[i] = parse(&raw[i]);
+	ASSERT((size_t)length % size == 0);
+	count = (int)((size_t)length / size);
+	for (int i = 0; i < count; i++) {
+		const struct uffd_msg raw = message_of(inbox, (uint32_t)i);
+
+		ret_messages[i] = parse(&raw);
+	}
 	return count;
+}
+
+uint32_t uffd_inbox_children(const struct uffd_inbox *inbox, int *ret_fds)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < UFFD_BATCH_MAX; i++) {
+		const struct uffd_msg raw = message_of(inbox, i);
+
+		if (raw.event == UFFD_EVENT_FORK)
+			ret_fds[count++] = (int)raw.arg.fork.ufd;
+	}
+	return count;
+}
+
+void uffd_inbox_clear(struct uffd_inbox *inbox)
+{
+	memset(inbox, 0, sizeof(*inbox));
 }
 
 /*

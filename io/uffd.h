@@ -72,8 +72,19 @@ int uffd_register(int fd, uint64_t address, uint64_t size_bytes, bool with_wp);
 /* Wakes everyone who waits in the range. */
 int uffd_unregister(int fd, uint64_t address, uint64_t size_bytes);
 
+/*
+ * Where messages are read to, as the kernel writes them. In shared memory, whoever sees the reader
+ * die sees what it has read.
+ */
+struct uffd_inbox {
+	uint64_t message[UFFD_BATCH_MAX][4];
+};
+
 /* Up to @max (≤ UFFD_BATCH_MAX) messages; 0 when none is there. -errno. */
-int uffd_read(int fd, struct uffd_message *ret_messages, uint32_t max);
+int uffd_read(int fd, struct uffd_inbox *inbox, struct uffd_message *ret_messages, uint32_t max);
+/* Of all forks in it, since it was cleared, the children's descriptors: UFFD_BATCH_MAX at most. */
+uint32_t uffd_inbox_children(const struct uffd_inbox *inbox, int *ret_fds);
+void uffd_inbox_clear(struct uffd_inbox *inbox);
 
 /* @source is page aligned. @with_wp arms the write mark on the new pages. Wakes. */
 int uffd_copy(int fd, uint64_t address, const void *source, uint64_t size_bytes, bool with_wp,

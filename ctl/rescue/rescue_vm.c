@@ -124,8 +124,9 @@ static void take_messages(int uffd)
 {
 	const struct timespec pause = {.tv_nsec = PAUSE_NS};
 	struct uffd_message messages[UFFD_BATCH_MAX];
+	struct uffd_inbox inbox;
 
-	if (uffd_read(uffd, messages, UFFD_BATCH_MAX) <= 0)
+	if (uffd_read(uffd, &inbox, messages, UFFD_BATCH_MAX) <= 0)
 		(void)nanosleep(&pause, NULL); /* @unfiltered clock_nanosleep */
 }
 

@@ -30,6 +30,8 @@
 #define RETRY_MS 100
 /* A new program that is not ready by then does not come up. A takeover takes milliseconds. */
 #define TRIAL_S 10
+/* A guard that is not done by then is stopped, or waits for a CPU: guests wait, too. */
+#define GUARD_WAIT_MS 100
 /* Names that a refusal to end mentions. */
 #define NAMES_MENTIONED 8u
 /* Our own descriptors beside those that are held. */
@@ -85,6 +87,7 @@ int supervisor_launch(struct supervisor *supervisor, enum handover_mode mode)
 	worker->pid = pid;
 	worker->is_ready = false;
 	worker->said_bye = false;
+	worker->guard_deadline_ns = UINT64_MAX;
 	return 0;
 }
 
@@ -297,9 +300,30 @@ static void take_signal(struct supervisor *supervisor)
 		take_end_signal(supervisor);
 }
 
+/* The worker is dead, and its end of the socket is open: fork_guard.c. */
+static bool is_guard_at_work(const struct supervisor_worker *worker)
+{
+	return worker->guard_deadline_ns != UINT64_MAX && worker->socket >= 0 &&
+	       clock_ns() < worker->guard_deadline_ns;
+}
+
+static void take_end_of_worker(struct supervisor *supervisor)
+{
+	struct supervisor_worker *worker = &supervisor->worker;
+
+	if (worker->guard_deadline_ns == UINT64_MAX)
+		worker->guard_deadline_ns = clock_ns() + GUARD_WAIT_MS * NS_PER_MS;
+	if (!is_guard_at_work(worker))
+		take_death(supervisor);
+}
+
 static int timeout_ms(const struct supervisor *supervisor)
 {
-	const uint64_t due_ns = MIN(supervisor->retry_ns, supervisor->trial_deadline_ns);
+	const uint64_t guard_ns = is_guard_at_work(&supervisor->worker)
+					  ? supervisor->worker.guard_deadline_ns
+					  : UINT64_MAX;
+	const uint64_t due_ns =
+		MIN(guard_ns, MIN(supervisor->retry_ns, supervisor->trial_deadline_ns));
 	const uint64_t now_ns = clock_ns();
 
 	if (due_ns == UINT64_MAX)
@@ -324,16 +348,17 @@ static void turn(struct supervisor *supervisor)
 	struct pollfd fds[] = {
 		{.fd = supervisor->signals, .events = POLLIN},
 		{.fd = supervisor->worker.socket, .events = POLLIN},
-		{.fd = supervisor->worker.pidfd, .events = POLLIN},
+		{.fd = is_guard_at_work(&supervisor->worker) ? -1 : supervisor->worker.pidfd,
+			.events = POLLIN},
 	};
 
 	if (poll(fds, ARRAY_SIZE(fds), timeout_ms(supervisor)) < 0)
 		return;
-	/* What the worker said comes before its death: BYE. */
+	/* What the worker and its guard said comes before its death: BYE. */
 	if (fds[1].revents != 0)
 		supervisor_serve(supervisor);
 	else if (fds[2].revents != 0)
-		take_death(supervisor);
+		take_end_of_worker(supervisor);
 	if (fds[0].revents != 0)
 		take_signal(supervisor);
 	take_time(supervisor);
@@ -393,7 +418,7 @@ int supervisor_run(const struct config *config, char **argv, int ready_fd)
 		.previous = -1,
 		.trial_deadline_ns = UINT64_MAX,
 		.retry_ns = UINT64_MAX,
-		.worker = {.pidfd = -1, .socket = -1},
+		.worker = {.pidfd = -1, .socket = -1, .guard_deadline_ns = UINT64_MAX},
 	};
 
 	supervisor.config = config;

@@ -20,7 +20,9 @@
 struct supervisor_worker {
 	pid_t pid; /* 0: there is none */
 	int pidfd;
-	int socket; /* -1: closed by the worker */
+	int socket; /* -1: closed by the worker and its guard */
+	/* Once it is dead: until then its guard may have something to say. Else UINT64_MAX. */
+	uint64_t guard_deadline_ns;
 	bool is_ready;
 	bool said_bye;
 };

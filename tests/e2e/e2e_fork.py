@@ -6,10 +6,11 @@ import os
 import signal
 
 import vmswap_e2e
+import vmswap_probes
 from e2e_rescue import vmswapctl
 from vmswap_crash import (adopt, into_minimal_mode, into_waiting, kill_worker, next_worker,
                           taken_over)
-from vmswap_e2e import check, wait_until
+from vmswap_e2e import check, program, wait_until
 from vmswap_mapper import do, mapper
 
 MIB = 64
@@ -108,6 +109,29 @@ def test_a_child_that_forked_while_there_was_no_worker_is_served(rig):
     vmm.expect("^OK forked", since=mark)
 
     child_verifies(vmm)
+
+
+def forked_at_a_death(rig, step):
+    """The worker has read of the fork when it dies; the kernel tells nobody else of the child."""
+    daemon, vmm, _ = out(rig)
+    before = kept(daemon)
+    offsets = vmswap_probes.probes_of(program("vmswapd"))[step]
+    worker = daemon.rpc.call("daemon.status")["worker_pid"]
+    check(vmswap_probes.arm(worker, program("vmswapd"), offsets), f"{worker} has ended")
+    do(vmm, "fork")
+    adopt(daemon, next_worker(daemon, worker))
+    daemon.expect(rf"worker {worker} died: signal 5 ", 10)
+    wait_until(lambda: kept(daemon) == before + 2, "one a shard is kept")
+    child_verifies(vmm)
+    do(vmm, "check 0")
+
+
+def test_a_child_whose_descriptor_the_dead_worker_had_just_read_is_served(rig):
+    forked_at_a_death(rig, "fault:forked")
+
+
+def test_a_child_whose_descriptor_was_just_posted_is_served(rig):
+    forked_at_a_death(rig, "fault:read")
 
 
 def test_a_child_goes_on_by_itself_after_disable(rig):

@@ -100,11 +100,12 @@ static int guard_memory(const struct attach_target *target)
 static void let_go(int fd, uint64_t address)
 {
 	struct uffd_message messages[UFFD_BATCH_MAX];
+	struct uffd_inbox inbox;
 	const uint64_t start_ns = clock_ns();
 	uint64_t done;
 
 	/* Interrupted, the thread faults again and again; in between there is no message. */
-	while (uffd_read(fd, messages, UFFD_BATCH_MAX) <= 0)
+	while (uffd_read(fd, &inbox, messages, UFFD_BATCH_MAX) <= 0)
 		CHECK(clock_ns() - start_ns < 20 * NS_PER_S);
 	CHECK(messages[0].address == address);
 	CHECK(uffd_zero(fd, address, PAGE_BYTES, &done) == 0);

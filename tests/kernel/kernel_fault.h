@@ -17,9 +17,10 @@ static inline void await_message(int uffd)
 static inline struct uffd_message next_message(int uffd)
 {
 	struct uffd_message message;
+	struct uffd_inbox inbox;
 
 	await_message(uffd);
-	CHECK(uffd_read(uffd, &message, 1) == 1);
+	CHECK(uffd_read(uffd, &inbox, &message, 1) == 1);
 	return message;
 }
 

@@ -184,12 +184,13 @@ static uint32_t read_faults(struct fake_uffd *uffd, struct uffd_message *ret_mes
 	return count;
 }
 
-int uffd_read(int fd, struct uffd_message *ret_messages, uint32_t max)
+int uffd_read(int fd, struct uffd_inbox *inbox, struct uffd_message *ret_messages, uint32_t max)
 {
 	struct fake_uffd *uffd = fake_uffd_of(fd);
 	uint32_t count;
 	uint32_t taken = 0;
 
+	(void)inbox; /* nobody looks into it here */
 	ASSERT(max <= UFFD_BATCH_MAX);
 	fake_schedule();
 	count = read_faults(uffd, ret_messages, max);
@@ -198,6 +199,11 @@ int uffd_read(int fd, struct uffd_message *ret_messages, uint32_t max)
 	uffd->event_count -= taken;
 	memmove(uffd->event, uffd->event + taken, uffd->event_count * sizeof(uffd->event[0]));
 	return (int)count;
+}
+
+void uffd_inbox_clear(struct uffd_inbox *inbox)
+{
+	(void)inbox;
 }
 
 enum how {

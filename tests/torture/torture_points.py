@@ -145,6 +145,12 @@ def touch(visit, member):
     visit.wait_for_death()
 
 
+def fork(visit, member):
+    """A child, which nobody else than the one that dies has heard of."""
+    member.fork()
+    visit.wait_for_death()
+
+
 def cancelled_enable(visit, member):
     begun = quietly(visit.world, lambda: visit.call("vm.enable", vm=member.vm)["job"])
     if begun:
@@ -238,6 +244,7 @@ STEPS = {
     "slot:dropped": (*OUT, enable),
     "slot:mended": (*OUT, touch, corrupt_store, scrub),
     "fault": (attach, enable, trim, touch),
+    "fault:forked": (*OUT, fork),
     "disable": (*OUT, disable),
     "upgrade": (upgrade,),
     "supervisor": (kill_worker,),
@@ -272,11 +279,25 @@ class Victim:
     def __init__(self, rig, number):
         self.console = mapper(rig, f"victim{number}", "own", VICTIM_MIB)
         self.may_be_lost = False
+        self.children = 0
 
     pid = property(lambda self: self.console.pid)
 
     def touch(self):
         self.console.send("check 0\n")
+
+    def fork(self):
+        self.console.send("fork\n")
+        self.children += 1
+
+    def end_children(self):
+        """Each finds all memory right."""
+        for _ in range(self.children):
+            since = self.console.mark()
+            self.console.send("child check 0\njoin\n")
+            self.console.expect("^OK ended", since=since)
+        self.console.check_good()
+        self.children = 0
 
     def kill(self):
         self.console.end()
@@ -296,8 +317,8 @@ class Victim:
         return self.console.name
 
 
-NEEDS_VICTIM = ("stage:forgotten", "swap_in:refilling", "swap_in:refilled", "swap_in:whole",
-                "swap_in:returned", "swap_in:lost", "slot:mended")
+NEEDS_VICTIM = ("fault:forked", "stage:forgotten", "swap_in:refilling", "swap_in:refilled",
+                "swap_in:whole", "swap_in:returned", "swap_in:lost", "slot:mended")
 LOSES = ("swap_in:returned", "swap_in:lost", "slot:mended")
 
 
@@ -439,6 +460,7 @@ class PointsWorld(World):
 
     def end_victim(self, victim):
         self.settle()
+        victim.end_children()
         if victim.console.process.poll() is None and find(self, victim) and not victim.may_be_lost:
             since = victim.console.mark()
             victim.touch()
