@@ -34,7 +34,7 @@ static uint32_t place_of(uint64_t tag)
 	return (uint32_t)(tag >> PLACE_SHIFT) & UINT16_MAX;
 }
 
-static void name_child(const struct engine_child *child, char ret_name[KEEPER_NAME_BYTES])
+void children_name(const struct engine_child *child, char ret_name[KEEPER_NAME_BYTES])
 {
 	char vm[KEEPER_NAME_BYTES];
 
@@ -43,7 +43,7 @@ static void name_child(const struct engine_child *child, char ret_name[KEEPER_NA
 		(uint32_t)child->tag, child->shard, child->number);
 }
 
-/* Of a child of VM number @number; false unless it is what name_child() makes. */
+/* Of a child of VM number @number; false unless it is what children_name() makes. */
 static bool parse_child(const char *name, uint32_t number, struct engine_child *ret_child)
 {
 	const char *text = strchr(name, '/') + 1;
@@ -66,7 +66,7 @@ static bool parse_child(const char *name, uint32_t number, struct engine_child *
 		.shard = (uint32_t)shard,
 		.number = (uint32_t)child,
 	};
-	name_child(ret_child, again);
+	children_name(ret_child, again);
 	return strcmp(again, name) == 0;
 }
 
@@ -75,7 +75,7 @@ static int keep(void *context, const struct engine_child *child, int uffd)
 	const struct keeper *keeper = context;
 	char name[KEEPER_NAME_BYTES];
 
-	name_child(child, name);
+	children_name(child, name);
 	return keeper_post_store(keeper, name, uffd);
 }
 
@@ -85,7 +85,7 @@ static void drop(void *context, const struct engine_child *child)
 	const struct keeper *keeper = context;
 	char name[KEEPER_NAME_BYTES];
 
-	name_child(child, name);
+	children_name(child, name);
 	(void)keeper_post_forget(keeper, name);
 }
 

@@ -2,8 +2,8 @@
 /*
  * Children that a VMM forked: the supervisor holds their userfaultfds, by names below their VM's in
  * the ledger ("vm-N/PLACE.PID.SHARD.NUMBER"), so that they wait for the next worker, and do not
- * read zeros, when this one dies. What no other process can bring back is lost with the supervisor:
- * --recover finds no children.
+ * read zeros, when this one dies. When the supervisor dies, too, the worker's guard has them
+ * (fork_guard.h).
  */
 #ifndef VMSWAP_CTL_CHILDREN_H
 #define VMSWAP_CTL_CHILDREN_H
@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "ctl/keeper.h"
 #include "engine/engine.h"
 
 struct attachment;
@@ -19,6 +20,7 @@ struct ledger_entry;
 
 /* The engine's, whose shards call it; @keeper outlives the engine. */
 struct children_home children_home(struct keeper *keeper);
+void children_name(const struct engine_child *child, char ret_name[KEEPER_NAME_BYTES]);
 /* What the engine tells of a child: process @pid in place @place of VM @number has it. */
 uint64_t children_tag(uint32_t number, uint32_t place, pid_t pid);
 /* The VM's processes are served: so are their children, or nobody needs to. Start-up only. */

@@ -67,7 +67,7 @@ static int keep_engine(
 static struct children_home open_children(const struct config *config, struct keeper *keeper)
 {
 	struct children_home children = children_home(keeper);
-	const int rc = keeper ? fork_guard_start(keeper, config->shard_count, &children.inbox) : 0;
+	const int rc = keeper ? fork_guard_start(keeper, config->shard_count, &children.boards) : 0;
 
 	if (rc < 0)
 		log_warning("no guard of children that VMMs fork: %s", strerror(-rc));
@@ -227,6 +227,15 @@ static void report_ready(const struct config *config, struct keeper *keeper)
 	(void)keeper_ready(keeper);
 }
 
+/* The keeper is what they speak through to the end. */
+static void stop_all(struct manager *manager, struct engine *engine)
+{
+	manager_close(manager);
+	engine_stop(engine);
+	injector_stop();
+	fork_guard_stop();
+}
+
 int daemon_run(const struct config *config, int supervisor_fd)
 {
 	static struct state_files files = {.folder = -1};
@@ -255,6 +264,8 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	if (rc == 0)
 		rc = start_engine(config, keeper, &engine, &adopted);
 	PROBE(start, serving);
+	if (rc == 0)
+		fork_guard_relieve(&files);
 	if (rc == 0 && !config->is_minimal)
 		rc = with_injector(injector_await);
 	if (rc == 0)
@@ -273,10 +284,7 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	if (rc < 0 && adopted.count > 0)
 		_exit(EXIT_FAILURE);
 	if (rc < 0) {
-		manager_close(manager);
-		engine_stop(engine);
-		injector_stop();
-		fork_guard_stop();
+		stop_all(manager, engine);
 		keeper_close(keeper);
 		return EXIT_FAILURE;
 	}
@@ -288,10 +296,7 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	report_ready(config, keeper);
 	PROBE(start, ready);
 	manager_run(manager);
-	manager_close(manager);
-	engine_stop(engine);
-	injector_stop();
-	fork_guard_stop();
+	stop_all(manager, engine);
 	keeper_bye(keeper);
 	keeper_close(keeper);
 	log_info("ended");

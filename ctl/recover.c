@@ -11,7 +11,9 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "ctl/children.h"
 #include "ctl/config.h"
+#include "ctl/guard_state.h"
 #include "ctl/ledger.h"
 #include "ctl/procfs.h"
 #include "ctl/remote.h"
@@ -404,6 +406,52 @@ static int each_vm(struct recovery *recovery, bool is_put)
 	return 0;
 }
 
+/* Of a VM that is taken back. */
+static int put_child(struct recovery *recovery, const struct engine_child *child, int fd)
+{
+	char name[KEEPER_NAME_BYTES];
+
+	children_name(child, name);
+	*strchr(name, '/') = '\0';
+	if (fd >= 0 && store_find(recovery->store, name) && remote_is_userfaultfd(getpid(), fd)) {
+		children_name(child, name);
+		return put(recovery, name, &fd, 1);
+	}
+	close_fd(fd);
+	return MIN(fd, -ESRCH);
+}
+
+/* Their guard keeps them until the worker that is started next has them. */
+static void put_children(struct recovery *recovery)
+{
+	struct guard_found found;
+	struct engine_child child;
+	uint32_t place = 0;
+	int number;
+
+	if (guard_state_find(&recovery->files, &found) < 0)
+		return;
+	while (guard_state_next(&found, &place, &child, &number)) {
+		const int rc = put_child(recovery, &child, guard_state_fetch(&found, number));
+
+		if (rc < 0)
+			log_warning("a forked child is not taken back, it may have ended: %s",
+				strerror(-rc));
+	}
+	PROBE(recover, children);
+	guard_state_close(&found);
+}
+
+static void end_guard(const struct recovery *recovery)
+{
+	struct guard_found found;
+
+	if (guard_state_find(&recovery->files, &found) < 0)
+		return;
+	guard_state_end(&found);
+	guard_state_close(&found);
+}
+
 static int take_vms(struct recovery *recovery)
 {
 	const char *folder = recovery->config->state_dir;
@@ -414,6 +462,7 @@ static int take_vms(struct recovery *recovery)
 	if (recovery->vm_count == 0) {
 		log_info("nothing of the earlier daemon in %s lives any more: it is removed",
 			folder);
+		end_guard(recovery);
 		state_files_drop_engine(&recovery->files);
 		return 0;
 	}
@@ -428,6 +477,8 @@ static int take_vms(struct recovery *recovery)
 	PROBE(recover, engine);
 	if (rc == 0)
 		rc = each_vm(recovery, true);
+	if (rc == 0)
+		put_children(recovery);
 	if (rc == 0)
 		log_info("%u VMs of an earlier daemon are taken back", recovery->vm_count);
 	return rc;

@@ -9,6 +9,7 @@
  *   engine   tables and store by their names
  *   VM       tables by name, key from the keyring, guest memory from a process that maps it
  *   process  by pid and start time; its userfaultfds by their numbers in there (pidfd_getfd(2))
+ *   child    in the guard of the last worker (fork_guard.h)
  *
  * Start of the supervisor only; allocates.
  */

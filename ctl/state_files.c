@@ -21,11 +21,12 @@
 #include "queue/base/bits.h"
 #include "queue/base/err.h"
 
-#define HEADER_FILE "engine.header"
-#define SLOTS_FILE  "engine.slots"
-#define STORE_LINK  "engine.store"
-#define NAME_BYTES  32
-#define KEY_BYTES   80
+#define HEADER_FILE   "engine.header"
+#define SLOTS_FILE    "engine.slots"
+#define STORE_LINK    "engine.store"
+#define CHILDREN_FILE "engine.children"
+#define NAME_BYTES    32
+#define KEY_BYTES     80
 
 /* In the order they are linked; the key is no file. */
 static const char *const part_names[VM_PARTS] = {
@@ -151,8 +152,19 @@ void state_files_drop_engine(const struct state_files *files)
 		return;
 	drop(files, HEADER_FILE);
 	drop(files, SLOTS_FILE);
+	drop(files, CHILDREN_FILE);
 	drop_store(files);
 	drop(files, STORE_LINK);
+}
+
+int state_files_keep_children(const struct state_files *files, int fd)
+{
+	return files->folder < 0 ? -EMEDIUMTYPE : keep(files, CHILDREN_FILE, fd);
+}
+
+int state_files_find_children(const struct state_files *files)
+{
+	return files->folder < 0 ? -ENOENT : find(files, CHILDREN_FILE);
 }
 
 static void file_name(uint32_t number, const char *part, char ret_name[NAME_BYTES])

@@ -5,6 +5,7 @@
  *
  *   engine.header engine.slots                       the engine's tables
  *   engine.store                                     a symbolic link to the store
+ *   engine.children                                  who has forked children (guard_state.h)
  *   vm-N.ledger .words .digests .chunks .header      those of VM N; complete with the ledger,
  *                                                    which comes last and goes first
  *   worker.pid                                       the last worker
@@ -48,6 +49,11 @@ int state_files_keep_engine(const struct state_files *files, const int parts[ENG
 	const struct swapfile_config *store);
 /* Nothing is left of it, nor the name of a store that had none. */
 void state_files_drop_engine(const struct state_files *files);
+
+/* Names the file @fd, in place of another one. -errno. */
+int state_files_keep_children(const struct state_files *files, int fd);
+/* -ENOENT: there is none. */
+int state_files_find_children(const struct state_files *files);
 
 /* Names the parts of VM @number. On errors nothing is kept: -EXDEV: a table lies elsewhere. */
 int state_files_keep_vm(

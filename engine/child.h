@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "engine/limits.h"
 #include "io/uffd.h"
 
 /* A child that a process of a VM forked while it was served. */
@@ -14,14 +15,23 @@ struct engine_child {
 	uint32_t number; /* among all that this shard has ever had, predecessors' included */
 };
 
+/* A child that a shard serves. */
+struct child_record {
+	_Atomic uint64_t tag; /* 0: there is none; written last, and cleared first */
+	uint32_t number;
+	int32_t uffd;
+};
+
 /*
- * Where a shard reads messages to. A fork in it is of a child that was not given to keep() yet, as
- * far as anybody else knows: its parent has @tag, its number is @number and on.
+ * What a shard says of children in memory that outlives it: a fork among @messages, which is where
+ * it reads to, is of a child that may not be kept or served yet; its parent has @tag, its number is
+ * @number and on. The owner thread writes it, others read it when the process has ended.
  */
-struct child_inbox {
+struct child_board {
 	uint64_t tag;
 	uint32_t number;
 	struct uffd_inbox messages;
+	struct child_record served[SERVED_MAX];
 };
 
 /*
@@ -31,8 +41,8 @@ struct child_inbox {
  */
 struct children_home {
 	void *context;
-	/* One a shard, in memory that outlives the engine. NULL: there is none. */
-	struct child_inbox *inbox;
+	/* One a shard. NULL: nobody reads them. */
+	struct child_board *boards;
 	/* Holds a duplicate of @uffd. -errno: it does not. NULL: there is nobody. */
 	int (*keep)(void *context, const struct engine_child *child, int uffd);
 	/* The child has ended, or needs nobody any more. */

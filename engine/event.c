@@ -89,27 +89,26 @@ static uint64_t keep_children(struct shard *shard, const struct served *parent,
 			kept |= 1ull << i;
 		child.number++;
 	}
-	if (child.number != shard->next_child)
-		uffd_inbox_clear(&shard->inbox->messages);
 	return kept;
 }
 
 int event_read(struct shard *shard, const struct served *parent, struct uffd_message *ret_messages,
 	uint64_t *ret_kept)
 {
-	struct child_inbox *inbox = shard->inbox;
+	struct child_board *board = shard->board;
 	int got;
 
 	shard_assert_owner(shard);
-	/* Whose children these are, before there are any: the inbox has no other forks in it. */
-	inbox->tag = parent->tag;
-	inbox->number = shard->next_child;
-	got = uffd_read(parent->uffd, &inbox->messages, ret_messages, UFFD_BATCH_MAX);
+	/* Whose children these are, before there are any: all others on the board are forgotten. */
+	board->tag = parent->tag;
+	board->number = shard->next_child;
+	got = uffd_read(parent->uffd, &board->messages, ret_messages, UFFD_BATCH_MAX);
 	*ret_kept = got > 0 ? keep_children(shard, parent, ret_messages, (uint32_t)got) : 0;
 	return got;
 }
 
-void event_forked(struct shard *shard, struct served *served, int uffd, bool is_kept)
+void event_forked(
+	struct shard *shard, struct served *served, uint32_t index, int uffd, bool is_kept)
 {
 	const uint32_t number = shard->next_child++;
 	int error;
@@ -118,6 +117,7 @@ void event_forked(struct shard *shard, struct served *served, int uffd, bool is_
 	ASSERT(uffd >= 0);
 	served_reap_children(shard, served->vm);
 	error = served_add_child(shard, served, uffd, number);
+	uffd_inbox_forget_child(&shard->board->messages, index);
 	/* Who is not served waits. If nobody had its descriptor it would read zeros instead. */
 	if (error && is_kept)
 		close_fd(uffd); /* @shard close */

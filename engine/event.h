@@ -10,7 +10,7 @@
  *   FORK    the child gets a descriptor of its own and is served as its parent is, until the VM is
  *           unregistered. It cannot be zapped, so control must not stage pages while it lives.
  *           The kernel hands the descriptor to nobody else, and the child runs from the read on:
- *           what a worker has read and not kept yet when it dies is found in the inbox (child.h).
+ *           what a worker has read and not kept yet when it dies is on the board (child.h).
  */
 #ifndef VMSWAP_ENGINE_EVENT_H
 #define VMSWAP_ENGINE_EVENT_H
@@ -31,7 +31,8 @@ void event_handle(struct shard *shard, struct served *served, const struct uffd_
  */
 int event_read(struct shard *shard, const struct served *parent, struct uffd_message *ret_messages,
 	uint64_t *ret_kept);
-/* A fork, in the order of the messages; @uffd is owned from now on. Owner thread. */
-void event_forked(struct shard *shard, struct served *served, int uffd, bool is_kept);
+/* Message @index is a fork; in their order; @uffd is owned from now on. Owner thread. */
+void event_forked(
+	struct shard *shard, struct served *served, uint32_t index, int uffd, bool is_kept);
 
 #endif

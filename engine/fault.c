@@ -334,7 +334,8 @@ bool fault_read_messages(struct shard *shard, struct served *served)
 		case UFFD_MOVED:
 		case UFFD_OTHER: event_handle(shard, served, &message[i]); break;
 		case UFFD_FORKED:
-			event_forked(shard, served, message[i].fd, (kept >> i & 1) != 0);
+			event_forked(
+				shard, served, (uint32_t)i, message[i].fd, (kept >> i & 1) != 0);
 			break;
 		}
 	}

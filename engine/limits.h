@@ -8,6 +8,8 @@
 /* Processes of one VM: a VMM and its vhost-user back-ends. */
 #define PROCESSES_MAX 32u
 #define VMS_MAX	      256u
+/* Descriptors one shard serves: one a process of every VM, and a child. */
+#define SERVED_MAX 256u
 
 /* Fault reads in flight a shard: the depth at which one disk queue is saturated (fio QD64). */
 #define FAULT_READS_MAX 64u

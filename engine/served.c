@@ -46,19 +46,20 @@ static struct served *find_free(struct shard *shard)
 	return NULL;
 }
 
-static int add(struct shard *shard, const struct served *from)
+/* NULL: there are too many. */
+static struct served *add(struct shard *shard, const struct served *from)
 {
 	struct vm_shard *mine = shard_of_vm(shard, from->vm);
 	struct served *served = find_free(shard);
 
 	if (!served || mine->served_count == PROCESSES_MAX)
-		return -ENOSPC;
+		return NULL;
 	*served = *from;
 	mine->served[mine->served_count++] = served;
 	arm(shard, served);
 	/* Messages from before the poll was armed. */
 	served->is_readable = true;
-	return 0;
+	return served;
 }
 
 int served_add(struct shard *shard, const struct command *command)
@@ -73,13 +74,20 @@ int served_add(struct shard *shard, const struct command *command)
 
 	shard_assert_owner(shard);
 	ASSERT(command->kind == COMMAND_SERVE);
-	return add(shard, &served);
+	return add(shard, &served) ? 0 : -ENOSPC;
+}
+
+static struct child_record *record_of(const struct shard *shard, const struct served *served)
+{
+	return &shard->board->served[index_of(shard, served)];
 }
 
 int served_add_child(
 	struct shard *shard, const struct served *parent, int uffd, uint32_t child_number)
 {
 	struct served child = *parent;
+	const struct served *served;
+	struct child_record *record;
 
 	shard_assert_owner(shard);
 	ASSERT(uffd >= 0);
@@ -91,7 +99,15 @@ int served_add_child(
 	child.is_polled = false;
 	child.leaving = NULL;
 	child.fills = 0;
-	return add(shard, &child);
+	served = add(shard, &child);
+	if (!served)
+		return -ENOSPC;
+	record = record_of(shard, served);
+	record->number = child_number;
+	record->uffd = uffd;
+	/* pairs with fork_guard.c, where the tag says that the rest is there */
+	atomic_store_explicit(&record->tag, child.tag, memory_order_release);
+	return 0;
 }
 
 /* That of the process itself; NULL: it is not served. */
@@ -132,6 +148,8 @@ static void close_child(struct shard *shard, const struct served *served)
 	const struct children_home *home = &shard->engine->children;
 	const struct engine_child child = {served->tag, shard->id, served->child_number};
 
+	/* pairs with fork_guard.c: the number may be another descriptor's from now on */
+	atomic_store_explicit(&record_of(shard, served)->tag, 0, memory_order_seq_cst);
 	close_fd(served->uffd); /* @shard close */
 	if (home->drop)
 		home->drop(home->context, &child);

@@ -12,9 +12,6 @@ struct command;
 struct shard;
 struct vm;
 
-/* Descriptors one shard serves: one a process of every VM, and a child. */
-#define SERVED_MAX 256u
-
 /* A process's descriptor as this shard serves it. */
 struct served {
 	struct vm *vm;	  /* NULL: free */

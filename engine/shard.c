@@ -64,10 +64,10 @@ int shard_init(struct shard *shard, struct engine *engine, uint32_t id, int cpu)
 	(void)sem_init(&shard->has_begun, 0, 0);
 	shard->served = calloc(SERVED_MAX, sizeof(*shard->served));
 	shard->tasks = calloc(TASK_PLACES, sizeof(*shard->tasks));
-	if (!engine->children.inbox)
-		shard->own_inbox = calloc(1, sizeof(*shard->own_inbox));
-	shard->inbox = engine->children.inbox ? &engine->children.inbox[id] : shard->own_inbox;
-	if (!shard->served || !shard->tasks || !shard->inbox)
+	if (!engine->children.boards)
+		shard->own_board = calloc(1, sizeof(*shard->own_board));
+	shard->board = engine->children.boards ? &engine->children.boards[id] : shard->own_board;
+	if (!shard->served || !shard->tasks || !shard->board)
 		return -ENOMEM;
 	error = slots_new(engine->slot_map.memory, engine->store.size_bytes / PAGE_BYTES, id,
 		engine->shard_count, &shard->slots);
@@ -82,7 +82,7 @@ void shard_destroy(struct shard *shard)
 	slots_free(shard->slots);
 	fills_destroy(&shard->fills);
 	seals_destroy(&shard->seals);
-	free(shard->own_inbox);
+	free(shard->own_board);
 	free(shard->tasks);
 	free(shard->served);
 	*shard = (struct shard){0};

@@ -70,8 +70,8 @@ struct shard {
 	struct served *served; /* SERVED_MAX */
 	uint32_t served_end;   /* one past the last used */
 	uint32_t next_child;   /* number of the next child */
-	struct child_inbox *inbox;
-	struct child_inbox *own_inbox; /* where nobody outlives the engine, else NULL */
+	struct child_board *board;
+	struct child_board *own_board; /* where nobody reads it, else NULL */
 	struct fills fills;
 	struct seals seals;
 	struct parked parked;

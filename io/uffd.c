@@ -228,9 +228,13 @@ uint32_t uffd_inbox_children(const struct uffd_inbox *inbox, int *ret_fds)
 	return count;
 }
 
-void uffd_inbox_clear(struct uffd_inbox *inbox)
+void uffd_inbox_forget_child(struct uffd_inbox *inbox, uint32_t index)
 {
-	memset(inbox, 0, sizeof(*inbox));
+	struct uffd_msg raw = message_of(inbox, index);
+
+	ASSERT(raw.event == UFFD_EVENT_FORK);
+	raw.arg.fork.ufd = UINT32_MAX;
+	memcpy(inbox->message[index], &raw, sizeof(raw));
 }
 
 /*

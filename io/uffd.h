@@ -82,9 +82,10 @@ struct uffd_inbox {
 
 /* Up to @max (≤ UFFD_BATCH_MAX) messages; 0 when none is there. -errno. */
 int uffd_read(int fd, struct uffd_inbox *inbox, struct uffd_message *ret_messages, uint32_t max);
-/* Of all forks in it, since it was cleared, the children's descriptors: UFFD_BATCH_MAX at most. */
+/* Of each fork in it the child's descriptor, or -1: UFFD_BATCH_MAX at most. How many there are. */
 uint32_t uffd_inbox_children(const struct uffd_inbox *inbox, int *ret_fds);
-void uffd_inbox_clear(struct uffd_inbox *inbox);
+/* From now on -1 for message @index, which is a fork. */
+void uffd_inbox_forget_child(struct uffd_inbox *inbox, uint32_t index);
 
 /* @source is page aligned. @with_wp arms the write mark on the new pages. Wakes. */
 int uffd_copy(int fd, uint64_t address, const void *source, uint64_t size_bytes, bool with_wp,

@@ -7,6 +7,7 @@ import signal
 
 import vmswap_e2e
 import vmswap_probes
+from e2e_recover import start, state_dir
 from e2e_rescue import vmswapctl
 from vmswap_crash import (adopt, into_minimal_mode, into_waiting, kill_worker, next_worker,
                           taken_over)
@@ -201,6 +202,72 @@ def test_a_child_waits_for_a_rescue(rig):
     check(code == 0, text)
     child_ends(vmm, mark)
     do(vmm, "check 0")
+
+
+def guards(rig):
+    """Processes that keep what workers of this test's daemons knew of children."""
+    pids = [name for name in os.listdir("/proc") if name.isdigit()]
+    return {pid for pid in pids
+            if vmswap_e2e.read_file(f"/proc/{pid}/comm").strip() == "vmswapd-guard"
+            and rig.folder in vmswap_e2e.read_file(f"/proc/{pid}/cmdline")}
+
+
+def recovered(rig, folder):
+    return start(rig, folder, "--recover")
+
+
+def test_a_child_waits_for_a_recovery(rig):
+    folder = state_dir(rig)
+    daemon, vmm, _ = out(rig, "--state-dir", folder, "--swap-limit", "1G")
+    fork(daemon, vmm)
+    daemon.kill()
+    mark = child_begins(vmm)
+
+    daemon = recovered(rig, folder)
+    child_ends(vmm, mark)
+    do(vmm, "check 0")
+    wait_until(lambda: len(guards(rig)) == 1, "the guard of the dead worker has ended")
+    daemon.stop()
+    wait_until(lambda: not guards(rig), "no guard is left")
+
+
+def test_a_child_outlives_a_worker_that_a_recovery_ends(rig):
+    """The supervisor is dead when the VMM forks, so it has never heard of the child."""
+    folder = state_dir(rig)
+    daemon, vmm, _ = out(rig, "--state-dir", folder, "--swap-limit", "1G")
+    daemon.signal(signal.SIGKILL)
+    daemon.process.wait()
+    do(vmm, "fork")
+    mark = vmm.mark()
+
+    recovered(rig, folder)
+    vmm.send("child check 0\n")
+    child_ends(vmm, mark)
+    do(vmm, "check 0")
+
+
+def test_a_child_that_was_just_forked_at_a_death_of_both_waits_for_a_recovery(rig):
+    folder = state_dir(rig)
+    daemon, vmm, _ = out(rig, "--state-dir", folder, "--swap-limit", "1G")
+    offsets = vmswap_probes.probes_of(program("vmswapd"))["fault:forked"]
+    check(vmswap_probes.arm(daemon.pid, program("vmswapd"), offsets), "the worker has ended")
+    daemon.signal(signal.SIGKILL)
+    daemon.process.wait()
+    vmm.send("fork\n")
+    wait_until(lambda: vmswap_e2e.read_file(f"/proc/{daemon.pid}/stat") == "", "the worker dies")
+
+    recovered(rig, folder)
+    child_verifies(vmm)
+    do(vmm, "check 0")
+
+
+def test_no_guard_outlives_the_children_of_a_dead_daemon(rig):
+    daemon, vmm, _ = out(rig)
+    fork(daemon, vmm)
+    daemon.kill()
+    check(len(guards(rig)) == 1, "a guard waits")
+    vmm.end()
+    wait_until(lambda: not guards(rig), "no guard is left", 10)
 
 
 def test_an_upgrade_keeps_a_child(rig):

@@ -201,9 +201,10 @@ int uffd_read(int fd, struct uffd_inbox *inbox, struct uffd_message *ret_message
 	return (int)count;
 }
 
-void uffd_inbox_clear(struct uffd_inbox *inbox)
+void uffd_inbox_forget_child(struct uffd_inbox *inbox, uint32_t index)
 {
 	(void)inbox;
+	(void)index;
 }
 
 enum how {
