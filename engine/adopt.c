@@ -13,8 +13,8 @@
  *   PUNCHING  SWAPPED   the slot is the truth: punched again, and asked whether it is gone
  *             EMPTY     the same without a slot
  *   SWAPPED   SWAPPED
- *   READING   RESIDENT  if it was being copied and the page cache has it: a page is only ever
- *                       copied in whole, and the guest may have changed it since
+ *   READING   RESIDENT  if it was copied in (copy_record.h): the guest may have changed it since,
+ *                       or given it back
  *             SWAPPED   if not: what the page cache has is somebody else's, or not whole yet
  *   POISONED  POISONED
  *
@@ -25,6 +25,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "engine/copy_record.h"
 #include "engine/engine_priv.h"
 #include "engine/vm.h"
 #include "io/guest.h"
@@ -64,18 +65,13 @@ static void heal_punching(struct vm *vm, uint64_t page, page_word word)
 		page_put(&vm->table, page, page_plain(PAGE_EMPTY));
 }
 
-static int heal_reading(struct vm *vm, uint64_t page, page_word word)
+static void heal_reading(const struct shard *shard, struct vm *vm, uint64_t page, page_word word)
 {
-	const int cached = page_is_copying(word) ? is_cached(vm, page) : 0;
-
-	if (cached < 0)
-		return cached;
-	if (cached > 0)
+	if (copy_record_has(vm_copy_record(vm, shard->id), page))
 		page_put(&vm->table, page, page_plain(PAGE_RESIDENT));
 	else
 		page_put(&vm->table, page,
 			page_with_slot(PAGE_SWAPPED, page_slot_of(word), word & PAGE_STUCK));
-	return 0;
 }
 
 /* A hint, but one that is followed. */
@@ -105,7 +101,7 @@ static bool is_at_rest(const struct page_table *table, uint64_t page, uint32_t c
 	return false;
 }
 
-static int heal_page(struct vm *vm, uint64_t page)
+static void heal_page(const struct shard *shard, struct vm *vm, uint64_t page)
 {
 	const page_word word = page_load(&vm->table, page);
 
@@ -119,13 +115,12 @@ static int heal_page(struct vm *vm, uint64_t page)
 	case PAGE_STAGED:
 	case PAGE_WRITING: page_put(&vm->table, page, page_plain(PAGE_RESIDENT)); break;
 	case PAGE_PUNCHING: heal_punching(vm, page, word); break;
-	case PAGE_READING: return heal_reading(vm, page, word);
+	case PAGE_READING: heal_reading(shard, vm, page, word); break;
 	case PAGE_EMPTY:
 	case PAGE_SWAPPED:
 	case PAGE_POISONED:
 	case PAGE_STATES: break;
 	}
-	return 0;
 }
 
 static uint64_t slot_count(const struct engine *engine)
@@ -202,11 +197,11 @@ static int adopt_chunk(const struct shard *shard, struct vm *vm, uint32_t chunk)
 	bool is_resting = false;
 	int error = look_at_chunk(vm, first, first + pages, &is_resting);
 
-	for (uint64_t page = first; !error && !is_resting && page < first + pages; page++)
-		error = heal_page(vm, page);
-	PROBE(adopt, healed);
 	if (error)
 		return error;
+	for (uint64_t page = first; !is_resting && page < first + pages; page++)
+		heal_page(shard, vm, page);
+	PROBE(adopt, healed);
 	page_table_recount(&vm->table, shard_stats(shard, vm), first, pages);
 	return claim_slots_of_chunk(shard, vm, first, first + pages) ? 0 : -EBADMSG;
 }
@@ -227,7 +222,11 @@ static int adopt_pages_of(const struct shard *shard, struct vm *vm)
 				error = adopt_chunk(shard, vm, (uint32_t)(offset / PAGE_BYTES));
 	}
 	PROBE(adopt, counted);
-	return error == -ENXIO ? 0 : error;
+	if (error && error != -ENXIO)
+		return error;
+	/* No word is READING any more, so it says nothing. */
+	copy_record_end(vm_copy_record(vm, shard->id));
+	return 0;
 }
 
 int adopt_pages(const struct shard *shard)

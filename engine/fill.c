@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/cipher.h"
+#include "engine/copy_record.h"
 #include "engine/engine_priv.h"
 #include "engine/recorder.h"
 #include "engine/resolve.h"
@@ -398,10 +399,6 @@ static void page_is_in(struct shard *shard, struct fill *fill, uint32_t i, bool 
 		shard_drop_slot(shard, vm, page, PAGE_RESIDENT);
 }
 
-/*
- * What a page is to a successor that finds it in the page cache: PAGE_STUCK must not be used,
- * PAGE_COPYING is the content.
- */
 static void mark_page(struct shard *shard, const struct fill *fill, uint64_t page, uint32_t flag)
 {
 	const page_word word = page_load(&fill->vm->table, page);
@@ -413,16 +410,18 @@ static void mark_page(struct shard *shard, const struct fill *fill, uint64_t pag
 /*
  * The page cache holds a page that is not the content (a punch that was refused, memory the VMM
  * allocated there, zeros that a process saw that is not attached). No attached process maps it
- * while the page is READING, so it may be overwritten in place.
+ * while the page is READING, so it may be overwritten in place. False: the kernel wants a retry.
  */
 static bool refill(struct shard *shard, struct fill *fill, bool with_mark, bool keeps_slot)
 {
 	const uint64_t page = fill->first_page + fill->next;
-	enum resolved resolved;
+	struct copy_record *record = vm_copy_record(fill->vm, shard->id);
+	uint32_t pages = 1;
+	uint64_t address;
 	uint8_t *alias;
+	int error = -ENOENT;
 
-	/* Who dies in the middle of the copy must not leave half a page that looks whole, nor one
-	 * that looks half once the guest has it. */
+	/* For a successor, too: the page must not be used, it may be half of what it should be. */
 	mark_page(shard, fill, page, PAGE_STUCK);
 	PROBE(swap_in, refilling);
 	alias = vm_watch(fill->vm, page);
@@ -430,14 +429,19 @@ static bool refill(struct shard *shard, struct fill *fill, bool with_mark, bool 
 	(void)vm_is_cut(fill->vm, page); /* what is resolved next meets the same end of the file */
 	guest_alias_drop(alias, PAGE_BYTES);
 	PROBE(swap_in, refilled);
-	mark_page(shard, fill, page, PAGE_COPYING);
-	PROBE(swap_in, whole);
-	resolved = resolve_cached(fill->served, page, 1, with_mark);
-	if (resolved == RESOLVED_LATER)
-		return false;
-	stats_add(shard_stats(shard, fill->vm), STAT_refilled_pages, 1);
-	page_is_in(shard, fill, fill->next++, keeps_slot && resolved == RESOLVED_MAPPED);
-	return true;
+	copy_record_begin(record, page, 1);
+	if (resolve_address(fill->served, page, &pages, &address))
+		error = uffd_continue_page(fill->served->uffd, &record->call, address, with_mark);
+	if (error == -EFAULT) {
+		mark_page(shard, fill, page, 0); /* the VMM has given it back: it can be copied */
+	} else if (error != -EAGAIN && error != -ENOMEM && error != -ENOSPC) {
+		if (error == -EEXIST)
+			resolve_wake(fill->served, page, 1);
+		stats_add(shard_stats(shard, fill->vm), STAT_refilled_pages, 1);
+		page_is_in(shard, fill, fill->next++, keeps_slot && error == 0);
+	}
+	copy_record_end(record);
+	return error != -EAGAIN && error != -ENOMEM && error != -ENOSPC;
 }
 
 static void finish(struct shard *shard, struct fill *fill)
@@ -470,68 +474,31 @@ static void give_up(struct shard *shard, struct fill *fill, int error)
 	end(shard, fill, error == -ESRCH ? 0 : -ESRCH);
 }
 
-/*
- * Of the next @pages those before the first that the page cache holds, or may hold on the host's
- * swap. Asked first: a copy tells as well, but who dies as it ends would leave that page to a
- * successor as one that was copied.
- */
-static uint32_t count_absent(const struct fill *fill, uint32_t pages)
-{
-	const uint64_t first = fill->first_page + fill->next;
-	uint64_t held[BITMAP_WORDS(FAULT_READ_PAGES)] = {0};
-	uint32_t count = 0;
-
-	ASSERT(pages <= FAULT_READ_PAGES);
-	/* When it cannot be told, the copy tells. */
-	(void)guest_cached(vm_alias(fill->vm, first), pages, held);
-	while (count < pages && !bit_get(held, count) &&
-		!page_is_stuck(page_load(&fill->vm->table, first + count)))
-		count++;
-	return count;
-}
-
-static void mark_pages(struct shard *shard, const struct fill *fill, uint32_t pages, uint32_t flag)
-{
-	for (uint32_t i = 0; i < pages; i++)
-		mark_page(shard, fill, fill->first_page + fill->next + i, flag);
-}
-
-static bool copy_stuck(struct shard *shard, struct fill *fill, bool with_mark, bool keeps_slot)
-{
-	if (!refill(shard, fill, with_mark, keeps_slot))
-		return false;
-	if (fill->next == fill->count)
-		finish(shard, fill);
-	return true;
-}
-
 /* One step of copies. True unless the kernel wants a retry. */
 static bool copy_step(struct shard *shard, struct fill *fill)
 {
 	const bool is_written = fill->is_write && fill->next == 0;
 	const bool marks = atomic_load_explicit(&fill->vm->has_marks, memory_order_relaxed);
 	const bool with_mark = marks && !is_written;
+	struct copy_record *record = vm_copy_record(fill->vm, shard->id);
 	uint32_t pages = is_written ? 1 : MIN(FAULT_READ_PAGES, fill->count - fill->next);
 	uint64_t address;
 	uint64_t done;
 	int error;
 
-	pages = count_absent(fill, pages);
-	if (pages == 0)
-		return copy_stuck(shard, fill, with_mark, !is_written);
 	if (!resolve_address(fill->served, fill->first_page + fill->next, &pages, &address)) {
 		give_up(shard, fill, -ENOENT);
 		return true;
 	}
-	mark_pages(shard, fill, pages, PAGE_COPYING);
+	copy_record_begin(record, fill->first_page + fill->next, pages);
 	PROBE(swap_in, copying);
-	error = uffd_copy(fill->served->uffd, address, fill->buffer + fill->next * PAGE_BYTES,
-		pages * PAGE_BYTES, with_mark, &done);
+	error = uffd_copy(fill->served->uffd, &record->call, address,
+		fill->buffer + fill->next * PAGE_BYTES, pages * PAGE_BYTES, with_mark);
+	done = uffd_call_done(&record->call);
 	PROBE(swap_in, copied);
-	pages -= (uint32_t)(done / PAGE_BYTES);
 	for (uint64_t i = 0; i < done / PAGE_BYTES; i++)
 		page_is_in(shard, fill, fill->next++, !is_written);
-	mark_pages(shard, fill, pages, 0);
+	copy_record_end(record);
 	if (error == -EEXIST && !refill(shard, fill, with_mark, !is_written))
 		return false;
 	if (error == -ESRCH || error == -ENOENT || error == -EINVAL || error == -EFAULT) {

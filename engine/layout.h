@@ -12,8 +12,10 @@
 #include <stdint.h>
 
 #include "engine/content.h"
+#include "engine/copy_record.h"
+#include "engine/limits.h"
 
-#define LAYOUT_VERSION	    6u
+#define LAYOUT_VERSION	    7u
 #define LAYOUT_ENGINE_MAGIC 0x31656e6967766d76u
 #define LAYOUT_VM_MAGIC	    0x31656c6261766d76u
 
@@ -41,7 +43,9 @@ struct vm_header {
 	 * it stands, a page may be out, and every range has to be registered.
 	 */
 	_Atomic uint32_t is_registered;
+	uint64_t unused[4];
+	struct copy_record copying[SHARDS_MAX];
 };
-_Static_assert(sizeof(struct vm_header) == 32, "no padding");
+_Static_assert(sizeof(struct vm_header) == 64 + SHARDS_MAX * 64, "no padding");
 
 #endif

@@ -61,8 +61,6 @@ bool page_word_is_valid(page_word word)
 		return false;
 	if (page_is_stuck(word) && state != PAGE_SWAPPED && state != PAGE_READING)
 		return false;
-	if (page_is_copying(word) && (state != PAGE_READING || page_is_stuck(word)))
-		return false;
 	switch (state) {
 	case PAGE_EMPTY: return !has_slot;
 	case PAGE_WRITING:

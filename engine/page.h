@@ -37,9 +37,8 @@
  *      may not: be mapped or filled: a fault waits for the punch.
  *  SWAPPED   The slot is the truth. stuck: the page cache still holds a page there (its punch was
  *            refused), whose content must not be used.
- *  READING   As SWAPPED, and a read of the slot is in flight; faults on the page wait for it.
- *            copying: if the page cache holds a page, it is the content, or what the guest made of
- *            it since. Only then: a process that is not attached may touch a page that is out.
+ *  READING   As SWAPPED, and a read of the slot is in flight; faults on the page wait for it. When
+ *            it is copied in it is the guest's before its word says so (engine/copy_record.h).
  *  POISONED  The content is lost (unreadable, or not what was written). Touching it is a machine
  *            check.
  *
@@ -71,8 +70,7 @@ enum page_state {
 #define PAGE_CLEAN (1u << 5) /* STAGED: the slot holds the content. Implies PAGE_SLOT */
 #define PAGE_STUCK                                                                                 \
 	(1u << 6) /* SWAPPED, READING: the page cache holds a page that is not the content */
-#define PAGE_COPYING (1u << 7) /* READING: what the page cache holds is the content */
-#define PAGE_FLAGS   (PAGE_SLOT | PAGE_CLEAN | PAGE_STUCK | PAGE_COPYING)
+#define PAGE_FLAGS (PAGE_SLOT | PAGE_CLEAN | PAGE_STUCK)
 
 #define PAGE_LINK_SHIFT 8
 #define PAGE_LINK	(0xffffffu << PAGE_LINK_SHIFT)
@@ -109,11 +107,6 @@ static inline bool page_is_stuck(page_word word)
 	return (word & PAGE_STUCK) != 0;
 }
 
-static inline bool page_is_copying(page_word word)
-{
-	return (word & PAGE_COPYING) != 0;
-}
-
 /* To the page that followed last time; 0: none. */
 static inline int32_t page_link_of(page_word word)
 {
@@ -131,7 +124,7 @@ static inline page_word page_plain(enum page_state state)
 	return (page_word)state;
 }
 
-/* A word with a slot; @flags of PAGE_CLEAN, PAGE_STUCK, PAGE_COPYING. */
+/* A word with a slot; @flags of PAGE_CLEAN and PAGE_STUCK. */
 static inline page_word page_with_slot(enum page_state state, uint32_t slot, uint32_t flags)
 {
 	return (page_word)slot << 32 | flags | PAGE_SLOT | (page_word)state;

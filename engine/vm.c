@@ -335,6 +335,14 @@ uint64_t vm_metadata_bytes(const struct vm *vm)
 	return sum;
 }
 
+struct copy_record *vm_copy_record(const struct vm *vm, uint32_t shard)
+{
+	struct vm_header *header = vm->header.memory;
+
+	ASSERT(shard < vm->shard_count);
+	return &header->copying[shard];
+}
+
 uint64_t vm_metadata_max_bytes(const struct vm *vm)
 {
 	return vm->table.words_memory.size_bytes + vm->table.digests_memory.size_bytes +

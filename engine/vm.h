@@ -108,6 +108,9 @@ struct vm {
 	_Atomic uint32_t moved_processes;
 };
 
+/* What @shard copies in. */
+struct copy_record *vm_copy_record(const struct vm *vm, uint32_t shard);
+
 static inline uint32_t vm_owner(const struct vm *vm, uint32_t chunk)
 {
 	return chunk / vm->stripe_chunks % vm->shard_count;

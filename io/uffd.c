@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -245,25 +246,10 @@ struct resolve {
 	int fd;
 	uint64_t address;
 	uint64_t size_bytes;
-	uint64_t source;
 	uint64_t mode;
 };
 
 typedef int resolve_call(const struct resolve *resolve, int64_t *ret_done);
-
-static int call_copy(const struct resolve *resolve, int64_t *ret_done)
-{
-	struct uffdio_copy argument = {
-		.dst = resolve->address,
-		.src = resolve->source,
-		.len = resolve->size_bytes,
-		.mode = resolve->mode,
-	};
-	const int result = errno_of(ioctl(resolve->fd, UFFDIO_COPY, &argument)); /* @shard ioctl */
-
-	*ret_done = argument.copy;
-	return result;
-}
 
 static int call_continue(const struct resolve *resolve, int64_t *ret_done)
 {
@@ -323,8 +309,6 @@ static int resolve_range(resolve_call *call, struct resolve resolve, uint64_t *r
 		total += (uint64_t)done;
 		resolve.address += (uint64_t)done;
 		resolve.size_bytes -= (uint64_t)done;
-		if (resolve.source)
-			resolve.source += (uint64_t)done;
 	}
 	ASSERT(total <= size_bytes);
 	*ret_done = total;
@@ -333,19 +317,47 @@ static int resolve_range(resolve_call *call, struct resolve resolve, uint64_t *r
 	return result < 0 ? result : -EIO;
 }
 
-int uffd_copy(int fd, uint64_t address, const void *source, uint64_t size_bytes, bool with_wp,
-	uint64_t *ret_done)
-{
-	const struct resolve resolve = {
-		.fd = fd,
-		.address = address,
-		.size_bytes = size_bytes,
-		.source = (uintptr_t)source,
-		.mode = with_wp ? UFFDIO_COPY_MODE_WP : 0,
-	};
+/* The result is the last word of both. */
+#define CALL_RESULT 4
+#define CONTINUE_AT 1
+static_assert(offsetof(struct uffdio_copy, copy) == CALL_RESULT * sizeof(uint64_t) &&
+		      sizeof(struct uffdio_copy) == sizeof(struct uffd_call),
+	"uffd_call is uffdio_copy");
+static_assert(offsetof(struct uffdio_continue, mapped) ==
+			      (CALL_RESULT - CONTINUE_AT) * sizeof(uint64_t) &&
+		      sizeof(struct uffdio_continue) ==
+			      sizeof(struct uffd_call) - CONTINUE_AT * sizeof(uint64_t),
+	"and has uffdio_continue at its end");
 
-	ASSERT((uintptr_t)source % PAGE_BYTES == 0);
-	return resolve_range(call_copy, resolve, ret_done);
+void uffd_call_clear(struct uffd_call *call)
+{
+	*call = (struct uffd_call){{0}};
+}
+
+uint64_t uffd_call_done(const struct uffd_call *call)
+{
+	const int64_t result = (int64_t)call->word[CALL_RESULT];
+
+	return result > 0 ? (uint64_t)result : 0;
+}
+
+int uffd_copy(int fd, struct uffd_call *call, uint64_t address, const void *source,
+	uint64_t size_bytes, bool with_wp)
+{
+	ASSERT(address % PAGE_BYTES == 0 && (uintptr_t)source % PAGE_BYTES == 0);
+	ASSERT(size_bytes > 0 && size_bytes % PAGE_BYTES == 0);
+	*call = (struct uffd_call){
+		{address, (uintptr_t)source, size_bytes, with_wp ? UFFDIO_COPY_MODE_WP : 0, 0}};
+	return errno_of(ioctl(fd, UFFDIO_COPY, call)); /* @shard ioctl */
+}
+
+int uffd_continue_page(int fd, struct uffd_call *call, uint64_t address, bool with_wp)
+{
+	ASSERT(address % PAGE_BYTES == 0);
+	*call = (struct uffd_call){
+		{0, address, PAGE_BYTES, with_wp ? UFFDIO_CONTINUE_MODE_WP : 0, 0}};
+	/* @shard ioctl */
+	return errno_of(ioctl(fd, UFFDIO_CONTINUE, &call->word[CONTINUE_AT]));
 }
 
 int uffd_continue(int fd, uint64_t address, uint64_t size_bytes, bool with_wp, uint64_t *ret_done)

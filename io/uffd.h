@@ -87,9 +87,25 @@ uint32_t uffd_inbox_children(const struct uffd_inbox *inbox, int *ret_fds);
 /* From now on -1 for message @index, which is a fork. */
 void uffd_inbox_forget_child(struct uffd_inbox *inbox, uint32_t index);
 
-/* @source is page aligned. @with_wp arms the write mark on the new pages. Wakes. */
-int uffd_copy(int fd, uint64_t address, const void *source, uint64_t size_bytes, bool with_wp,
-	uint64_t *ret_done);
+/*
+ * One call as the kernel sees it. What it has done is written there before it ends, also when the
+ * caller is killed meanwhile: in shared memory others find it.
+ */
+struct uffd_call {
+	uint64_t word[5];
+};
+
+void uffd_call_clear(struct uffd_call *call);
+/* Bytes from its address on. */
+uint64_t uffd_call_done(const struct uffd_call *call);
+/*
+ * @source is page aligned. @with_wp arms the write mark on the new pages. Wakes. One call: -EAGAIN
+ * after a part, whatever is in the way; uffd_call_done() says how far it came.
+ */
+int uffd_copy(int fd, struct uffd_call *call, uint64_t address, const void *source,
+	uint64_t size_bytes, bool with_wp);
+/* Maps what is in the page cache, one page. Wakes. */
+int uffd_continue_page(int fd, struct uffd_call *call, uint64_t address, bool with_wp);
 /* Maps what is in the page cache. Wakes. */
 int uffd_continue(int fd, uint64_t address, uint64_t size_bytes, bool with_wp, uint64_t *ret_done);
 int uffd_zero(int fd, uint64_t address, uint64_t size_bytes, uint64_t *ret_done);

@@ -8,8 +8,8 @@
  *   PUNCHING  as SWAPPED and stuck: the slot is the truth. Without a slot: EMPTY
  *   SWAPPED   RESIDENT, by way of READING: slot read, opened, compared with its digest, copied in
  *             POISONED, when the content is wrong each time, or cannot be read and is given up
- *   READING   RESIDENT, if it was being copied and the page cache has it: it is whole, and the
- *             guest may have changed it since. Else as SWAPPED
+ *   READING   RESIDENT, if it was copied in (engine/copy_record.h): the guest may have changed it
+ *             since, or given it back. Else as SWAPPED
  *
  * A page that is stuck, and one that no living process maps, is written into the file instead of
  * copied in: every mapping traps, so nobody sees it before it is whole. Until then it is marked
@@ -27,6 +27,7 @@
 #include "engine/buffer.h"
 #include "engine/cipher.h"
 #include "engine/content.h"
+#include "engine/copy_record.h"
 #include "engine/layout.h"
 #include "engine/page_table.h"
 #include "engine/successor.h"
@@ -59,6 +60,11 @@ struct rescue_vm {
 static struct vm_header *header_of(const struct rescue_vm *vm)
 {
 	return vm->header.memory;
+}
+
+static struct copy_record *record_of(const struct rescue_vm *vm, uint32_t shard)
+{
+	return &header_of(vm)->copying[shard];
 }
 
 static uint32_t region_of_chunk(const struct rescue_vm *vm, uint32_t chunk)
@@ -131,20 +137,20 @@ static void take_messages(int uffd)
 }
 
 /* -EEXIST when it has to be written into the file: the page is there, or nobody maps it. */
-static int copy_in(struct rescue_vm *vm, uint64_t page, const uint8_t *content)
+static int copy_in(const struct rescue_vm *vm, uint64_t page, const uint8_t *content)
 {
 	const uint32_t chunk = (uint32_t)(page / CHUNK_PAGES);
+	struct copy_record *record = record_of(vm, owner_of_chunk(vm, chunk));
 
 	for (uint32_t i = 0; i < vm->config.process_count; i++) {
 		const struct process_spec *process = &vm->config.processes[i];
 		const int uffd = process->uffds[owner_of_chunk(vm, chunk)];
 		uint64_t address = address_of(vm, process, chunk);
 		int error = address == 0 ? -ENOENT : -EAGAIN;
-		uint64_t done;
 
 		address += page % CHUNK_PAGES * PAGE_BYTES;
 		for (uint32_t try = 0; try < AGAIN_MAX && error == -EAGAIN; try++) {
-			error = uffd_copy(uffd, address, content, PAGE_BYTES, false, &done);
+			error = uffd_copy(uffd, &record->call, address, content, PAGE_BYTES, false);
 			if (error == -EAGAIN)
 				take_messages(uffd);
 		}
@@ -152,11 +158,6 @@ static int copy_in(struct rescue_vm *vm, uint64_t page, const uint8_t *content)
 			return error;
 	}
 	return -EEXIST;
-}
-
-static bool is_cached(const struct rescue_vm *vm, uint64_t page)
-{
-	return guest_has_page(memfd_of(vm, page), file_offset(vm, page)) == 1;
 }
 
 static int write_in(struct rescue_vm *vm, uint64_t page, const uint8_t *content)
@@ -178,18 +179,19 @@ static int write_in(struct rescue_vm *vm, uint64_t page, const uint8_t *content)
 	return written == (ssize_t)PAGE_BYTES ? 0 : -ENOSPC;
 }
 
-/* The content of a SWAPPED page is here. One look before a copy: see fill.c. */
+/* The content of a SWAPPED page is here. */
 static void place(
 	struct rescue_vm *vm, uint64_t page, const uint8_t *content, struct rescue_result *result)
 {
 	const page_word word = page_load(&vm->table, page);
 	const uint32_t slot = page_slot_of(word);
-	const uint32_t flag =
-		page_is_stuck(word) || is_cached(vm, page) ? PAGE_STUCK : PAGE_COPYING;
+	struct copy_record *record =
+		record_of(vm, owner_of_chunk(vm, (uint32_t)(page / CHUNK_PAGES)));
 	int error;
 
-	page_put(&vm->table, page, page_with_slot(PAGE_READING, slot, flag));
-	error = flag == PAGE_STUCK ? -EEXIST : copy_in(vm, page, content);
+	page_put(&vm->table, page, page_with_slot(PAGE_READING, slot, word & PAGE_STUCK));
+	copy_record_begin(record, page, 1);
+	error = copy_in(vm, page, content);
 	if (error == -EEXIST) {
 		page_put(&vm->table, page, page_with_slot(PAGE_READING, slot, PAGE_STUCK));
 		error = write_in(vm, page, content);
@@ -197,12 +199,14 @@ static void place(
 	if (error == 0) {
 		page_put(&vm->table, page, page_plain(PAGE_RESIDENT));
 		result->pages++;
-		return;
+	} else {
+		page_put(&vm->table, page,
+			page_with_slot(
+				PAGE_SWAPPED, slot, page_load(&vm->table, page) & PAGE_STUCK));
+		result->left_pages++;
+		result->error = error;
 	}
-	page_put(&vm->table, page,
-		page_with_slot(PAGE_SWAPPED, slot, page_load(&vm->table, page) & PAGE_STUCK));
-	result->left_pages++;
-	result->error = error;
+	copy_record_end(record);
 }
 
 /* @count slots from @slot on to @first of the buffer. */
@@ -305,7 +309,7 @@ static uint32_t count_run(const struct rescue_vm *vm, uint64_t page, uint64_t en
 }
 
 /* Afterwards the page is out and SWAPPED, or it is not out. */
-static void settle(struct rescue_vm *vm, uint64_t page)
+static void settle(struct rescue_vm *vm, uint32_t shard, uint64_t page)
 {
 	const page_word word = page_load(&vm->table, page);
 	const uint32_t slot = page_slot_of(word);
@@ -316,17 +320,31 @@ static void settle(struct rescue_vm *vm, uint64_t page)
 					    : page_plain(PAGE_EMPTY));
 	else if (page_state_of(word) == PAGE_READING)
 		page_put(&vm->table, page,
-			page_is_copying(word) && is_cached(vm, page)
+			copy_record_has(record_of(vm, shard), page)
 				? page_plain(PAGE_RESIDENT)
 				: page_with_slot(PAGE_SWAPPED, slot, word & PAGE_STUCK));
+}
+
+/* What the dead were doing, of all pages, before the records serve for what we do. */
+static int settle_all(struct rescue_vm *vm)
+{
+	uint32_t chunk = 0;
+	int error;
+
+	for (; (error = rescue_vm_next_chunk(vm, chunk, &chunk)) == 0; chunk++)
+		for (uint32_t i = 0; i < pages_of_chunk(vm, chunk); i++)
+			settle(vm, owner_of_chunk(vm, chunk), (uint64_t)chunk * CHUNK_PAGES + i);
+	if (error != -ENXIO)
+		return error;
+	for (uint32_t i = 0; i < vm->config.shard_count; i++)
+		copy_record_end(record_of(vm, i));
+	return 0;
 }
 
 void rescue_vm_chunk(struct rescue_vm *vm, uint32_t chunk, struct rescue_result *result)
 {
 	const uint64_t end = (uint64_t)chunk * CHUNK_PAGES + pages_of_chunk(vm, chunk);
 
-	for (uint64_t page = (uint64_t)chunk * CHUNK_PAGES; page < end; page++)
-		settle(vm, page);
 	for (uint64_t page = (uint64_t)chunk * CHUNK_PAGES; page < end;) {
 		const uint32_t count = count_run(vm, page, end);
 
@@ -353,31 +371,13 @@ int rescue_vm_next_chunk(const struct rescue_vm *vm, uint32_t from, uint32_t *re
 	return 0;
 }
 
-static bool is_out(const struct rescue_vm *vm, uint64_t page)
-{
-	const page_word word = page_load(&vm->table, page);
-
-	switch (page_state_of(word)) {
-	case PAGE_PUNCHING: return page_has_slot(word);
-	case PAGE_SWAPPED: return true;
-	case PAGE_READING: return !page_is_copying(word) || !is_cached(vm, page);
-	case PAGE_EMPTY:
-	case PAGE_RESIDENT:
-	case PAGE_STAGED:
-	case PAGE_WRITING:
-	case PAGE_POISONED:
-	case PAGE_STATES: break;
-	}
-	return false;
-}
-
 static uint32_t count_out(const struct rescue_vm *vm, uint32_t chunk)
 {
 	const uint64_t first = (uint64_t)chunk * CHUNK_PAGES;
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < pages_of_chunk(vm, chunk); i++)
-		count += is_out(vm, first + i);
+		count += page_state_of(page_load(&vm->table, first + i)) == PAGE_SWAPPED;
 	return count;
 }
 
@@ -556,7 +556,7 @@ static int open_parts(struct rescue_vm *vm)
 		error = each_chunk(vm, check_words);
 	if (!error && !(vm->buffer = buffer_map(CHUNK_BYTES)))
 		error = -ENOMEM;
-	return error;
+	return error ? error : settle_all(vm);
 }
 
 int rescue_vm_open(const struct rescue_vm_config *config, struct rescue_vm **ret_vm)

@@ -2,15 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker that dies at a named step (vmswapd(8), PROBES). tests/torture visits all of them; here
 is what deaths at some of them had left behind."""
+import mmap
 import os
 import re
 import shutil
+import signal
 import tempfile
 
 import vmswap_e2e
 import vmswap_probes
 from vmswap_crash import adopt, next_worker
 from vmswap_e2e import check, program, read_file, wait_until
+from vmswap_mapper import do, mapper, memory_of
+
+PAGE = 4096
 
 
 def dies_at(daemon, name, function):
@@ -65,6 +70,42 @@ def test_a_detach_that_is_cut_off_leaves_no_vm_without_processes(rig):
     nothing_is_left(daemon, guest)
     daemon.attach(guest.pid).detach()
     daemon.stop()
+
+
+def give_back(pid, page):
+    """By whoever else has the memory, as vhost-user back-ends do: new content, then none."""
+    fd = memory_of(pid)
+    os.pwrite(fd, b"\x99" * PAGE, page * PAGE)
+    with mmap.mmap(fd, 0) as memory:
+        memory.madvise(mmap.MADV_REMOVE, page * PAGE, PAGE)
+    os.close(fd)
+
+
+def test_what_a_guest_gives_back_while_there_is_no_worker_stays_so(rig):
+    """It dies when pages are the guest's again, and its words do not say so yet."""
+    daemon = rig.daemon(shards=1)
+    vmm = mapper(rig, "vmm", "own", 64)
+    vm = daemon.attach(vmm.pid)
+    vm.run("enable")
+    vm.run("swap_out")
+    worker = daemon.rpc.call("daemon.status")["worker_pid"]
+    offsets = vmswap_probes.probes_of(program("vmswapd"))["swap_in:copied"]
+    check(vmswap_probes.arm(worker, program("vmswapd"), offsets), f"{worker} has ended")
+    daemon.signal(signal.SIGSTOP)
+
+    mark = vmm.mark()
+    vmm.send("check 0\n")
+    wait_until(lambda: " Z " in read_file(f"/proc/{worker}/stat"), "the worker dies")
+    # The first pages are verified by now, and the next is waited for.
+    wait_until(lambda: read_file(f"/proc/{vmm.pid}/wchan") == "handle_userfault", "the VMM waits")
+    give_back(vmm.pid, 0)
+    daemon.signal(signal.SIGCONT)
+
+    adopt(daemon, next_worker(daemon, worker))
+    vmm.expect("^OK checked", since=mark)
+    do(vmm, "zeros 0 1")
+    vmswap_e2e.Vm(daemon, vm.name).run("disable")
+    do(vmm, "zeros 0 1")
 
 
 def leaves_no_name(rig, step, is_attach=False):

@@ -114,12 +114,12 @@ static inline void punch(const struct machine *machine, uint32_t page, uint32_t 
 static inline void resolve_copy(const struct machine *machine, uint32_t page, bool with_wp)
 {
 	static uint8_t source[PAGE_BYTES] __attribute__((aligned(4096)));
-	uint64_t done;
+	struct uffd_call call;
 
 	memset(source, content_of(page), sizeof(source));
-	CHECK(uffd_copy(machine->uffd, address_of(machine, page), source, PAGE_BYTES, with_wp,
-		      &done) == 0);
-	CHECK(done == PAGE_BYTES);
+	CHECK(uffd_copy(machine->uffd, &call, address_of(machine, page), source, PAGE_BYTES,
+		      with_wp) == 0);
+	CHECK(uffd_call_done(&call) == PAGE_BYTES);
 }
 
 static inline void resolve_continue(const struct machine *machine, uint32_t page, bool with_wp)

@@ -19,7 +19,7 @@ int main(void)
 	const struct machine machine = machine_new(4, 0);
 	uint64_t start;
 	uint64_t end;
-	uint64_t done;
+	struct uffd_call call;
 
 	punch(&machine, 0, 2);
 	CHECK(pread(machine.memfd, page, PAGE_BYTES, 0) == (ssize_t)PAGE_BYTES);
@@ -34,7 +34,7 @@ int main(void)
 	CHECK(cached_bytes(&machine) == 3 * PAGE_BYTES);
 	CHECK(guest_next_data(machine.memfd, 0, machine.size_bytes, &start, &end) == 0);
 	CHECK(start == PAGE_BYTES);
-	CHECK(uffd_copy(machine.uffd, address_of(&machine, 1), page, PAGE_BYTES, false, &done) ==
+	CHECK(uffd_copy(machine.uffd, &call, address_of(&machine, 1), page, PAGE_BYTES, false) ==
 		-EEXIST);
 	return 0;
 }

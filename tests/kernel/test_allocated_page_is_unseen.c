@@ -23,7 +23,7 @@ int main(void)
 {
 	static uint8_t source[PAGE_BYTES] __attribute__((aligned(4096)));
 	const struct machine machine = machine_new(4, 0);
-	uint64_t done = 77;
+	struct uffd_call call;
 
 	punch(&machine, 1, 1);
 	check_seen(&machine, 0, true);
@@ -31,7 +31,7 @@ int main(void)
 	CHECK(fallocate(machine.memfd, 0, PAGE_BYTES, PAGE_BYTES) == 0);
 	check_seen(&machine, 1, false);
 
-	CHECK(uffd_copy(machine.uffd, address_of(&machine, 1), source, PAGE_BYTES, false, &done) ==
+	CHECK(uffd_copy(machine.uffd, &call, address_of(&machine, 1), source, PAGE_BYTES, false) ==
 		-EEXIST);
 	check_seen(&machine, 1, false);
 	machine.alias[PAGE_BYTES] = 1;

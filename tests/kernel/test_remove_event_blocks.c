@@ -16,11 +16,12 @@ static void run_discard(struct background *background)
 static void check_again(const struct machine *machine)
 {
 	static uint8_t source[PAGE_BYTES] __attribute__((aligned(4096)));
+	struct uffd_call call;
 	uint64_t done = 77;
 
-	CHECK(uffd_copy(machine->uffd, address_of(machine, 7), source, PAGE_BYTES, false, &done) ==
+	CHECK(uffd_copy(machine->uffd, &call, address_of(machine, 7), source, PAGE_BYTES, false) ==
 		-EAGAIN);
-	CHECK(done == 0);
+	CHECK(uffd_call_done(&call) == 0);
 	CHECK(uffd_continue(machine->uffd, address_of(machine, 6), PAGE_BYTES, false, &done) ==
 		-EAGAIN);
 	CHECK(uffd_zero(machine->uffd, address_of(machine, 7), PAGE_BYTES, &done) == -EAGAIN);

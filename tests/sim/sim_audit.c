@@ -58,19 +58,10 @@ static void audit_slot(const struct subject *subject)
 
 static void audit_page(const struct subject *subject)
 {
-	const bool is_present = fake_is_present(subject->memfd, subject->index);
-	const bool is_copying = page_is_copying(subject->word);
-
 	switch (page_state_of(subject->word)) {
 	case PAGE_EMPTY:
 	case PAGE_RESIDENT: audit_cache(subject); break;
-	/* A read that a fault has begun since; a page is copied in whole, then the word moves. */
-	case PAGE_READING:
-		if (is_present && is_copying)
-			audit_cache(subject);
-		else
-			audit_slot(subject);
-		break;
+	case PAGE_READING: audit_slot(subject); break; /* a read that a fault has begun since */
 	case PAGE_SWAPPED:
 		expect(subject, !fake_is_mapped(subject->memfd, subject->index), "it is mapped");
 		audit_slot(subject);

@@ -72,7 +72,7 @@ static void greatest_slot(void)
 
 static void no_word(void)
 {
-	put(OF_SECOND, word_of(OF_SECOND) | PAGE_COPYING);
+	put(OF_SECOND, word_of(OF_SECOND) | PAGE_CLEAN);
 }
 
 static void no_state(void)

@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "engine/copy_record.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
 #include "tests/sim/arena.h"
@@ -40,6 +41,9 @@
 /* The successor lives on: one in so many; memory is compared: one in so many. */
 #define LIFE_IN	   64u
 #define COMPARE_IN 1024u
+/* Scheduling points of a gap without a daemon, at most; accesses there that discard, one in. */
+#define GAP_POINTS 40u
+#define DISCARD_IN 8u
 /* Turns within which waiting guests are served. */
 #define TURNS_MAX 100000u
 #define JOBS_MAX  64u
@@ -54,7 +58,7 @@
 enum mutant {
 	HONEST,
 	READING_OUT,	/* a page that was being read and is in RAM stays out */
-	UNMARKED_COPY,	/* nothing says that the copy has begun */
+	STALE_RECORD,	/* pages count as copied in for ever */
 	PUNCHING_EMPTY, /* a page that was being punched is taken for zeros */
 	WITHOUT_WAKE,	/* nobody is woken */
 	WITHOUT_DRAIN,	/* writes of the dead may still come */
@@ -66,7 +70,7 @@ enum mutant {
 static const char *const mutant_name[MUTANTS] = {
 	"honest",
 	"reading-out",
-	"unmarked-copy",
+	"stale-record",
 	"punching-empty",
 	"without-wake",
 	"without-drain",
@@ -105,6 +109,10 @@ int __real_uffd_wake(int fd, uint64_t address, uint64_t size_bytes);
 int __wrap_uffd_wake(int fd, uint64_t address, uint64_t size_bytes);
 void __real_fake_drain(void);
 void __wrap_fake_drain(void);
+void __real_copy_record_begin(struct copy_record *record, uint64_t page, uint64_t pages);
+void __wrap_copy_record_begin(struct copy_record *record, uint64_t page, uint64_t pages);
+void __real_copy_record_end(struct copy_record *record);
+void __wrap_copy_record_end(struct copy_record *record);
 
 static bool is_planted(enum mutant mutant)
 {
@@ -116,8 +124,6 @@ static page_word mutate(page_word from, page_word to)
 	if (is_planted(READING_OUT) && page_state_of(from) == PAGE_READING &&
 		page_state_of(to) == PAGE_RESIDENT)
 		return page_with_slot(PAGE_SWAPPED, page_slot_of(from), 0);
-	if (is_planted(UNMARKED_COPY))
-		return to & ~(page_word)PAGE_COPYING;
 	if (is_planted(PUNCHING_EMPTY) && page_state_of(from) == PAGE_PUNCHING)
 		return page_plain(PAGE_EMPTY);
 	if (is_planted(WRONG_SLOT) && page_state_of(from) == PAGE_PUNCHING && page_has_slot(to))
@@ -149,6 +155,23 @@ int __wrap_uffd_wake(int fd, uint64_t address, uint64_t size_bytes)
 	return is_planted(WITHOUT_WAKE) ? 0 : __real_uffd_wake(fd, address, size_bytes);
 }
 
+void __wrap_copy_record_begin(struct copy_record *record, uint64_t page, uint64_t pages)
+{
+	fake_crash_point();
+	if (option.mutant == STALE_RECORD)
+		atomic_store(&record->pages, 0);
+	__real_copy_record_begin(record, page, pages);
+	fake_crash_point();
+}
+
+void __wrap_copy_record_end(struct copy_record *record)
+{
+	fake_crash_point();
+	if (option.mutant != STALE_RECORD)
+		__real_copy_record_end(record);
+	fake_crash_point();
+}
+
 void __wrap_fake_drain(void)
 {
 	if (!is_planted(WITHOUT_DRAIN))
@@ -172,6 +195,17 @@ static bool add_print(uint64_t print)
 	}
 }
 
+/* While there is no daemon, guests use what is mapped, and give pages back more than ever. */
+static void live_without(void)
+{
+	struct fake_config *config = fake_config();
+	const uint32_t discard_in = config->discard_in;
+
+	config->discard_in = DISCARD_IN;
+	fake_run((uint32_t)fake_random(GAP_POINTS));
+	config->discard_in = discard_in;
+}
+
 static void die_again(void *sim)
 {
 	(void)sim;
@@ -189,6 +223,8 @@ static void recover(struct sim *sim)
 	(void)setjmp(died);
 	deaths++;
 	fake_crash();
+	if (fake_random(2) == 0)
+		live_without();
 	if (deaths < DEATHS_MAX && fake_random(2) == 0)
 		config->crash_in = 1 + fake_random(RECOVERY_POINTS);
 	/* The n-th operation that can fail does. */

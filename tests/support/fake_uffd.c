@@ -219,6 +219,7 @@ struct resolve {
 	enum how how;
 	const uint8_t *source;
 	bool with_wp;
+	struct uffd_call *call; /* NULL: nobody looks at it */
 };
 
 static void map_page(const struct resolve *resolve, const struct fake_place *place)
@@ -295,6 +296,9 @@ static int resolve_range(
 		else
 			error = resolve_page(resolve, address + done,
 				resolve->source ? resolve->source + done : NULL);
+		/* The kernel says so before the call ends, also when the caller dies meanwhile. */
+		if (!error && resolve->call)
+			resolve->call->word[4] = done + PAGE_BYTES;
 		if (!error && fake_one_in(32)) {
 			fake_wake_range(process, address, address + done + PAGE_BYTES);
 			fake_schedule();
@@ -306,19 +310,47 @@ static int resolve_range(
 	return error;
 }
 
-/* NOLINTNEXTLINE(readability-function-size): as io/uffd.h has it */
-int uffd_copy(int fd, uint64_t address, const void *source, uint64_t size_bytes, bool with_wp,
-	uint64_t *ret_done)
+void uffd_call_clear(struct uffd_call *call)
+{
+	*call = (struct uffd_call){{0}};
+}
+
+uint64_t uffd_call_done(const struct uffd_call *call)
+{
+	return call->word[4];
+}
+
+int uffd_copy(int fd, struct uffd_call *call, uint64_t address, const void *source,
+	uint64_t size_bytes, bool with_wp)
 {
 	const struct resolve resolve = {
 		.uffd = fake_uffd_of(fd),
 		.how = HOW_COPY,
 		.source = source,
 		.with_wp = with_wp,
+		.call = call,
 	};
+	uint64_t done;
+	int error;
 
 	ASSERT((uintptr_t)source % PAGE_BYTES == 0);
-	return resolve_range(&resolve, address, size_bytes, ret_done);
+	uffd_call_clear(call);
+	error = resolve_range(&resolve, address, size_bytes, &done);
+	return error && done > 0 ? -EAGAIN : error;
+}
+
+int uffd_continue_page(int fd, struct uffd_call *call, uint64_t address, bool with_wp)
+{
+	const struct resolve resolve = {
+		.uffd = fake_uffd_of(fd),
+		.how = HOW_CONTINUE,
+		.with_wp = with_wp,
+		.call = call,
+	};
+	uint64_t done;
+
+	uffd_call_clear(call);
+	return resolve_range(&resolve, address, PAGE_BYTES, &done);
 }
 
 int uffd_continue(int fd, uint64_t address, uint64_t size_bytes, bool with_wp, uint64_t *ret_done)

@@ -238,7 +238,6 @@ STEPS = {
     "swap_in": (*OUT, touch),
     "swap_in:refilling": (*OUT, allocate_behind, touch),
     "swap_in:refilled": (*OUT, allocate_behind, touch),
-    "swap_in:whole": (*OUT, allocate_behind, touch),
     "swap_in:returned": (*OUT, corrupt_store, disable),
     "swap_in:lost": (*OUT, corrupt_store, touch),
     "slot:dropped": (*OUT, enable),
@@ -318,7 +317,7 @@ class Victim:
 
 
 NEEDS_VICTIM = ("fault:forked", "stage:forgotten", "swap_in:refilling", "swap_in:refilled",
-                "swap_in:whole", "swap_in:returned", "swap_in:lost", "slot:mended")
+                "swap_in:returned", "swap_in:lost", "slot:mended")
 LOSES = ("swap_in:returned", "swap_in:lost", "slot:mended")
 
 

@@ -75,16 +75,6 @@ Test(page, only_a_page_that_is_out_can_be_stuck)
 			state == PAGE_SWAPPED || state == PAGE_READING);
 }
 
-Test(page, only_a_page_that_is_read_can_be_copied_and_then_it_is_not_stuck)
-{
-	for (uint32_t state = 0; state < PAGE_STATES; state++)
-		cr_assert_eq(page_word_is_valid(
-				     page_with_slot((enum page_state)state, SLOT, PAGE_COPYING)),
-			state == PAGE_READING);
-	cr_assert_not(
-		page_word_is_valid(page_with_slot(PAGE_READING, SLOT, PAGE_COPYING | PAGE_STUCK)));
-}
-
 Test(page, unknown_states_and_slots_without_a_flag_are_invalid)
 {
 	cr_assert_not(page_word_is_valid(PAGE_STATES));

@@ -85,6 +85,16 @@ static void put_out(uint64_t page, enum page_state state, uint32_t slot, uint32_
 	set_word(page, page_with_slot(state, slot, flags));
 }
 
+/* The dead were copying @pages from @page on, and the kernel has done @done of them. */
+static void record_copies(uint64_t page, uint64_t pages, uint64_t done)
+{
+	struct vm_header *header = rig.header.memory;
+	struct copy_record *record = &header->copying[page / CHUNK_PAGES % SHARDS];
+
+	copy_record_begin(record, page, pages);
+	record->call.word[4] = done * PAGE_BYTES;
+}
+
 static void cache(uint64_t page, uint8_t byte)
 {
 	memset(rig.memory + place_of(page) * PAGE_BYTES, byte, PAGE_BYTES);
@@ -274,7 +284,7 @@ Test(rescue_vm, a_slot_is_the_truth_whatever_the_page_cache_has, .timeout = 20)
 	for (uint64_t page = 0; page < 5; page++)
 		cache(page, GARBAGE);
 	put_out(5, PAGE_READING, 6, 0);
-	put_out(6, PAGE_READING, 7, PAGE_COPYING);
+	put_out(6, PAGE_READING, 7, 0);
 	put_out(7, PAGE_PUNCHING, 8, 0);
 
 	cr_assert_eq(rescue(), 0);
@@ -287,7 +297,8 @@ Test(rescue_vm, a_slot_is_the_truth_whatever_the_page_cache_has, .timeout = 20)
 Test(rescue_vm, what_the_guest_may_have_changed_since_is_left_alone, .timeout = 20)
 {
 	make(false);
-	put_out(0, PAGE_READING, 1, PAGE_COPYING); /* was copied in, and then written */
+	put_out(0, PAGE_READING, 1, 0); /* was copied in, and then written */
+	record_copies(0, 1, 1);
 	put_out(1, PAGE_WRITING, 2, 0);
 	put_out(2, PAGE_RESIDENT, 3, 0);
 	put_out(3, PAGE_STAGED, 4, PAGE_CLEAN);
@@ -302,6 +313,26 @@ Test(rescue_vm, what_the_guest_may_have_changed_since_is_left_alone, .timeout = 
 		expect_bytes(page, (uint8_t)(page + 1));
 	expect_bytes(5, 0);
 	cr_expect_eq(rig.result.pages, 0);
+}
+
+Test(rescue_vm, what_was_copied_in_and_given_back_stays_so, .timeout = 20)
+{
+	const uint64_t last = FIRST_PAGES - 1; /* of the other shard */
+
+	make(false);
+	for (uint64_t page = 0; page < 4; page++)
+		put_out(page, PAGE_READING, (uint32_t)page + 1, 0);
+	put_out(last, PAGE_READING, 5, 0);
+	record_copies(1, 3, 2);
+
+	cr_assert_eq(rescue(), 0);
+
+	expect_content(0);
+	expect_bytes(1, 0);
+	expect_bytes(2, 0);
+	expect_content(3);
+	expect_content(last);
+	cr_expect_eq(rig.result.pages, 3);
 }
 
 Test(rescue_vm, a_damaged_slot_costs_its_page_only, .timeout = 20)
