@@ -297,7 +297,7 @@ def minimal(world, member, rng):
         status = vmswap_crash.next_worker(daemon, worker)
         check(status["mode"] == "normal", f"{status}")
         daemon.reconnect()
-        daemon.deaths = []
+        daemon.deaths = [time.monotonic()]  # the worker's that was in minimal mode
     else:
         daemon.upgrade()
     return f"{said}; back by {'SIGUSR1' if by_signal else 'an upgrade'}"
