@@ -19,7 +19,7 @@ from torture_actions import ACTIONS
 from torture_guests import Bounds
 from torture_points import Points, PointsWorld
 from torture_world import PLANTS, World
-from vmswap_e2e import Daemon, Skip
+from vmswap_e2e import Daemon, Qemu, Skip
 
 # Of a guest's thread, seconds, on a machine that does other things as well.
 STALL_S = 2.0
@@ -40,6 +40,7 @@ class Log:
         self.rounds = 0
         self.connections = 0
         self.worst_s = 0.0
+        self.left = 0  # worlds whose QEMU broke its guest
 
     def __call__(self, text):
         line = f"{time.monotonic() - self.begin:9.3f} {text}"
@@ -126,6 +127,14 @@ def play(world, rounds_end):
     world.end()
 
 
+def say_that_tcg_broke(qemu, log):
+    """Loudly: it is not ours, but nobody else will say so."""
+    log.left += 1
+    text = f"{qemu.name}: QEMU's TCG lost the flags of a vCPU, the world is left:\n{qemu.tail(40)}"
+    log(text)
+    print(text, flush=True)
+
+
 def run_world(number, options, rounds_end):
     """True when all went well."""
     folder = tempfile.mkdtemp(prefix="vmswap-torture-", dir="/var/tmp")
@@ -140,6 +149,11 @@ def run_world(number, options, rounds_end):
     except Skip:
         raise
     except Exception:  # pylint: disable=broad-except
+        broken = [console for console in rig.consoles
+                  if isinstance(console, Qemu) and console.has_impossible_flags()]
+        if broken:
+            say_that_tcg_broke(broken[0], options.log)
+            return True
         text = traceback.format_exc()
         options.log(text)
         print(text)
@@ -180,6 +194,8 @@ def main():
         counts = [f"{name} {count}" for name, count in sorted(log.counts.items())]
         print(f"torture: {', '.join(counts)}")
     print(f"torture: {options.points}")
+    if log.left:
+        print(f"torture: {log.left} worlds were left as QEMU's TCG broke a guest")
 
 
 if __name__ == "__main__":
