@@ -435,6 +435,8 @@ class PointsWorld(World):
             return victim
         if name == "fault:zeroed":
             return next(member for member in self.members if "--holes" in member.options)
+        if name == "stage:guarded":  # late mappers are of these only
+            return next(member for member in self.members if isinstance(member, ProcessGuest))
         return self.members[self.round % len(self.members)]
 
     def visit(self, name):
