@@ -11,6 +11,7 @@
 #include "ctl/procfs.h"
 #include "engine/successor.h"
 #include "queue/base/assert.h"
+#include "queue/base/bits.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
 
@@ -125,6 +126,22 @@ static void adopt_child(
 		log_error("a child of process %d of %s is not served and waits: %s",
 			(int)(uint32_t)child->tag, ledger_vm(&attachment->ledger)->name,
 			strerror(-rc));
+}
+
+uint32_t children_next_number(const struct ledger_entry *entry)
+{
+	char vm[KEEPER_NAME_BYTES];
+	char name[KEEPER_NAME_BYTES];
+	struct engine_child child;
+	uint32_t index = 0;
+	uint32_t next = 0;
+	int lent;
+
+	ledger_vm_name(entry->number, vm);
+	while (keeper_next_below(entry->keeper, vm, &index, name, &lent))
+		if (parse_child(name, entry->number, &child))
+			next = MAX(next, child.number + 1);
+	return next;
 }
 
 void children_adopt(struct attachment *attachment)

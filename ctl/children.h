@@ -23,6 +23,8 @@ struct children_home children_home(struct keeper *keeper);
 void children_name(const struct engine_child *child, char ret_name[KEEPER_NAME_BYTES]);
 /* What the engine tells of a child: process @pid in place @place of VM @number has it. */
 uint64_t children_tag(uint32_t number, uint32_t place, pid_t pid);
+/* Greater than those of all children that a predecessor kept of the VM. */
+uint32_t children_next_number(const struct ledger_entry *entry);
 /* The VM's processes are served: so are their children, or nobody needs to. Start-up only. */
 void children_adopt(struct attachment *attachment);
 /* No page is out any more: whatever of them is left goes on by itself. */

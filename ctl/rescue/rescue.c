@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ctl/children.h"
 #include "ctl/config.h"
 #include "ctl/confine.h"
 #include "ctl/injector.h"
@@ -13,6 +14,7 @@
 #include "ctl/ledger.h"
 #include "ctl/problem.h"
 #include "ctl/rescue/copies.h"
+#include "ctl/rescue/events.h"
 #include "ctl/rescue/report.h"
 #include "ctl/rescue/rescue_vm.h"
 #include "ctl/rescue/result.h"
@@ -51,7 +53,7 @@ static bool is_alive(int pidfd)
 	return poll(&entry, 1, 0) == 0; /* @unfiltered poll */
 }
 
-/* Descriptors that it opens stay open until we end: of forked children, too. */
+/* Descriptors that it opens stay open until we end. */
 static int find_living(
 	const struct rescue *rescue, const struct ledger_entry *entry, struct living *living)
 {
@@ -72,6 +74,7 @@ static int find_living(
 		living->kept[living->count] = &kept->process[place];
 		living->process[living->count++] = (struct process_spec){
 			.pid = kept->process[place].pid,
+			.tag = children_tag(entry->number, place, kept->process[place].pid),
 			.pidfd = fds->pidfd,
 			.address = kept->process[place].address,
 			.uffds = fds->uffds,
@@ -85,6 +88,7 @@ static int open_vm(const struct rescue *rescue, const struct ledger_found *found
 {
 	const struct area_list *areas = &ledger_vm(&found->entry)->areas;
 	static struct region_spec regions[REGIONS_MAX]; /* of the VM that is open */
+	static struct rescue_events events;
 	const struct rescue_vm_config config = {
 		.engine_parts = rescue->engine_parts,
 		.vm_parts = found->parts,
@@ -93,10 +97,15 @@ static int open_vm(const struct rescue *rescue, const struct ledger_found *found
 		.region_count = areas->count,
 		.processes = living->process,
 		.process_count = living->count,
+		.events = &events,
 		.poisons_unread = (rescue->flags & RESCUE_POISON) != 0,
 	};
 
 	ledger_regions(found, regions);
+	events = (struct rescue_events){
+		.children = children_home(rescue->keeper),
+		.next_child = children_next_number(&found->entry),
+	};
 	return rescue_vm_open(&config, ret_vm);
 }
 

@@ -20,9 +20,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "ctl/rescue/events.h"
 #include "ctl/rescue/result.h"
 #include "engine/buffer.h"
 #include "engine/cipher.h"
@@ -40,9 +40,8 @@
 /* Neighbours whose slots follow each other are read together; one page has a place beside them. */
 #define RUN_PAGES (CHUNK_PAGES / 2)
 #define ALONE	  RUN_PAGES
-/* How often a call is made again when the kernel says so, and the pause before that. */
+/* How often a call is made again when the kernel says so. */
 #define AGAIN_MAX 1000u
-#define PAUSE_NS  1000000
 
 struct rescue_vm {
 	struct rescue_vm_config config;
@@ -122,29 +121,16 @@ static uint8_t *content_at(const struct rescue_vm *vm, uint32_t place)
 	return vm->buffer + place * PAGE_BYTES;
 }
 
-/*
- * A monitor that unmaps, moves or forks waits until that is read, and so does every copy. Copies of
- * userfaultfds of forked children stay open until we end, so that these do not read zeros.
- */
-static void take_messages(int uffd)
-{
-	const struct timespec pause = {.tv_nsec = PAUSE_NS};
-	struct uffd_message messages[UFFD_BATCH_MAX];
-	struct uffd_inbox inbox;
-
-	if (uffd_read(uffd, &inbox, messages, UFFD_BATCH_MAX) <= 0)
-		(void)nanosleep(&pause, NULL); /* @unfiltered clock_nanosleep */
-}
-
 /* -EEXIST when it has to be written into the file: the page is there, or nobody maps it. */
 static int copy_in(const struct rescue_vm *vm, uint64_t page, const uint8_t *content)
 {
 	const uint32_t chunk = (uint32_t)(page / CHUNK_PAGES);
-	struct copy_record *record = record_of(vm, owner_of_chunk(vm, chunk));
+	const uint32_t shard = owner_of_chunk(vm, chunk);
+	struct copy_record *record = record_of(vm, shard);
 
 	for (uint32_t i = 0; i < vm->config.process_count; i++) {
 		const struct process_spec *process = &vm->config.processes[i];
-		const int uffd = process->uffds[owner_of_chunk(vm, chunk)];
+		const int uffd = process->uffds[shard];
 		uint64_t address = address_of(vm, process, chunk);
 		int error = address == 0 ? -ENOENT : -EAGAIN;
 
@@ -152,7 +138,7 @@ static int copy_in(const struct rescue_vm *vm, uint64_t page, const uint8_t *con
 		for (uint32_t try = 0; try < AGAIN_MAX && error == -EAGAIN; try++) {
 			error = uffd_copy(uffd, &record->call, address, content, PAGE_BYTES, false);
 			if (error == -EAGAIN)
-				take_messages(uffd);
+				rescue_events_take(vm->config.events, process, shard);
 		}
 		if (error == 0 || error == -ENOMEM || error == -ENOSPC)
 			return error;
@@ -393,10 +379,11 @@ uint64_t rescue_vm_pages_out(const struct rescue_vm *vm)
 static int poison(const struct rescue_vm *vm, uint64_t page)
 {
 	const uint32_t chunk = (uint32_t)(page / CHUNK_PAGES);
+	const uint32_t shard = owner_of_chunk(vm, chunk);
 
 	for (uint32_t i = 0; i < vm->config.process_count; i++) {
 		const struct process_spec *process = &vm->config.processes[i];
-		const int uffd = process->uffds[owner_of_chunk(vm, chunk)];
+		const int uffd = process->uffds[shard];
 		uint64_t address = address_of(vm, process, chunk);
 		int error = address == 0 ? 0 : -EAGAIN;
 		uint64_t done;
@@ -405,7 +392,7 @@ static int poison(const struct rescue_vm *vm, uint64_t page)
 		for (uint32_t try = 0; try < AGAIN_MAX && error == -EAGAIN; try++) {
 			error = uffd_poison(uffd, address, PAGE_BYTES, &done);
 			if (error == -EAGAIN)
-				take_messages(uffd);
+				rescue_events_take(vm->config.events, process, shard);
 		}
 		if (error && error != -EEXIST && error != -ESRCH && error != -ENOENT)
 			return -EOPNOTSUPP;

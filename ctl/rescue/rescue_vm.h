@@ -20,6 +20,7 @@
 
 #include "engine/engine.h"
 
+struct rescue_events;
 struct rescue_result;
 struct rescue_vm;
 
@@ -31,6 +32,7 @@ struct rescue_vm_config {
 	uint32_t region_count;
 	const struct process_spec *processes; /* those that live */
 	uint32_t process_count;
+	struct rescue_events *events; /* borrowed */
 	bool poisons_unread; /* what the store does not give is lost, and does not stay out */
 };
 

@@ -210,8 +210,8 @@ class Guest(Console):
 # one boot of some hundreds with two CPUs ends with "Oops: int3" in sched_clock_cpu().
 BOOTS_MAX = 3
 TCG_BROKE_IT = r"Oops: int3"
-# And it loses the flags of a vCPU: the kernel finds bits set that no x86 CPU has (22 to 31), next to
-# registers that are all right. No content of memory does that.
+# And it loses the flags of a vCPU: the kernel finds bits set that no x86 CPU has (22 to 31), next
+# to registers that are all right. No content of memory does that.
 IMPOSSIBLE_FLAGS = re.compile(r"EFLAGS: (?!00[0-3])[0-9a-f]{8}\b")
 
 

@@ -7,11 +7,17 @@
 #include "ctl/rescue/rescue_vm.h"
 
 #include <criterion/criterion.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "ctl/rescue/events.h"
 #include "ctl/rescue/result.h"
 #include "engine/cipher.h"
 #include "engine/content.h"
@@ -46,8 +52,12 @@ static struct {
 	struct region_spec regions[REGIONS];
 	int engine_parts[ENGINE_PARTS];
 	int vm_parts[VM_PARTS];
+	struct rescue_events events;
 	struct rescue_vm_config config;
 	struct rescue_result result;
+	uint32_t more_features; /* of the userfaultfds */
+	struct engine_child kept[SHARDS];
+	uint32_t kept_count;
 } rig;
 
 /* Where the page lies in the file. */
@@ -128,7 +138,7 @@ static void make_registrations(void)
 		cr_skip_test("no userfaultfd, or none that poisons (Linux 6.6)");
 	for (uint32_t i = 0; i < SHARDS; i++) {
 		rig.uffds[i] = uffd_open();
-		cr_assert_eq(uffd_handshake(rig.uffds[i], UFFD_CAN_POISON), 0);
+		cr_assert_eq(uffd_handshake(rig.uffds[i], UFFD_CAN_POISON | rig.more_features), 0);
 	}
 	cr_assert_eq(uffd_register(rig.uffds[0], rig.address[0], CHUNK_BYTES, false), 0);
 	cr_assert_eq(uffd_register(rig.uffds[1], rig.address[0] + CHUNK_BYTES,
@@ -183,7 +193,8 @@ static void make(bool is_encrypted)
 		.regions = rig.regions,
 		.region_count = REGIONS,
 		.processes = &rig.process,
-		.process_count = 1};
+		.process_count = 1,
+		.events = &rig.events};
 }
 
 /* All chunks, then the end: what rescue_vm_release() says. */
@@ -333,6 +344,59 @@ Test(rescue_vm, what_was_copied_in_and_given_back_stays_so, .timeout = 20)
 	expect_content(3);
 	expect_content(last);
 	cr_expect_eq(rig.result.pages, 3);
+}
+
+static int keep_child(void *context, const struct engine_child *child, int uffd)
+{
+	(void)context;
+	cr_assert_geq(uffd, 0);
+	cr_assert_lt(rig.kept_count, SHARDS);
+	rig.kept[rig.kept_count++] = *child;
+	return 0;
+}
+
+/* Until its event is read the monitor waits; the C library's fork() would hold malloc()'s locks. */
+static void *fork_a_child(void *argument)
+{
+	pid_t *ret_pid = argument;
+
+	*ret_pid = (pid_t)syscall(SYS_fork);
+	if (*ret_pid == 0) {
+		(void)pause();
+		_exit(0);
+	}
+	return NULL;
+}
+
+Test(rescue_vm, children_that_are_forked_meanwhile_are_kept, .timeout = 20)
+{
+	struct pollfd event = {.events = POLLIN};
+	pthread_t monitor;
+	pid_t child;
+
+	rig.more_features = UFFD_EVENTS;
+	make(false);
+	rig.process.tag = 77;
+	rig.events = (struct rescue_events){.children = {.keep = keep_child}, .next_child = 5};
+	put_out(0, PAGE_SWAPPED, 1, 0);
+	put_out(CHUNK_PAGES, PAGE_SWAPPED, 2, 0);
+	event.fd = rig.uffds[0];
+	cr_assert_eq(pthread_create(&monitor, NULL, fork_a_child, &child), 0);
+	cr_assert_eq(poll(&event, 1, 10000), 1);
+
+	cr_assert_eq(rescue(), 0);
+
+	cr_assert_eq(pthread_join(monitor, NULL), 0);
+	cr_assert_eq(kill(child, SIGKILL), 0);
+	cr_assert_eq(waitpid(child, NULL, 0), child);
+	expect_content(0);
+	expect_content(CHUNK_PAGES);
+	cr_expect_eq(rig.kept_count, SHARDS);
+	for (uint32_t i = 0; i < SHARDS; i++) {
+		cr_expect_eq(rig.kept[i].tag, 77);
+		cr_expect_eq(rig.kept[i].number, 5 + i);
+	}
+	cr_expect_neq(rig.kept[0].shard, rig.kept[1].shard);
 }
 
 Test(rescue_vm, a_damaged_slot_costs_its_page_only, .timeout = 20)
