@@ -71,6 +71,7 @@ def attach(world, member, rng):
     try:
         world.daemon.call("vm.attach", ATTACH_S, pids=[member.pid], name=name, **params)
     except Lost:
+        member.keeps_copies = True
         # It came to pass or it did not: the list says so, once what was under way is over.
         return f"answer lost, {'attached' if find(world, member) else 'not attached'}"
     except RpcError as error:
@@ -105,6 +106,7 @@ def detach(world, member, _rng):
             member.vm = None
             return "done"
         except Lost:
+            member.keeps_copies = True
             if not find(world, member):
                 return "answer lost, detached"
         except RpcError as error:
