@@ -3,21 +3,8 @@
  */
 #include <sys/wait.h>
 
-#include "kernel_fault.h"
+#include "kernel_fork.h"
 #include "kernel_test.h"
-
-static int release[2];
-
-static void run_fork(struct background *background)
-{
-	uint8_t byte;
-
-	background->result = fork();
-	if (background->result == 0) {
-		(void)!read(release[0], &byte, 1);
-		_exit(*background->address);
-	}
-}
 
 int main(void)
 {

@@ -10,21 +10,8 @@
 
 #include <linux/sched.h>
 
-#include "kernel_fault.h"
+#include "kernel_fork.h"
 #include "kernel_test.h"
-
-static int release[2];
-
-static void run_fork(struct background *background)
-{
-	uint8_t byte;
-
-	background->result = fork();
-	if (background->result == 0) {
-		(void)!read(release[0], &byte, 1);
-		_exit(*background->address);
-	}
-}
 
 /* Its memory is a copy of ours from before there was a userfaultfd: that has a number only. */
 static _Noreturn void read_and_die(int numbers, struct uffd_inbox *inbox)
