@@ -75,9 +75,7 @@ static int record(const struct engine_child *child, int uffd)
 
 		if (atomic_load_explicit(&place->tag, memory_order_relaxed) != 0)
 			continue;
-		place->number = child->number;
-		place->uffd = uffd;
-		atomic_store_explicit(&place->tag, child->tag, memory_order_release);
+		child_record_set(place, child->tag, child->number, uffd);
 		return 0;
 	}
 	return -ENOSPC;
@@ -136,7 +134,7 @@ static void hand_over(void)
 	close_all_but(&socket, 1);
 }
 
-/* Whether there is one yet; those of children that have ended are closed. */
+/* How many live; descriptors of those that have ended are closed. */
 static uint32_t list_children(int *ret_fds)
 {
 	uint32_t count = 0;

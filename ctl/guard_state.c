@@ -50,34 +50,17 @@ static int map_state(int fd, struct shared *ret_memory)
 	return shared_adopt(fd, size_of(state.shard_count), ret_memory);
 }
 
-/* Who lives after the look has held its number since before. */
-static int open_guard(const struct guard_state *state)
-{
-	CLEANUP_FD int pidfd = -ESRCH;
-	struct procfs_stat stat;
-	int rc;
-
-	if (state->pid <= 0)
-		return -ESRCH;
-	/* @unfiltered pidfd_open */
-	pidfd = (int)errno_of(syscall(SYS_pidfd_open, state->pid, 0));
-	if (pidfd < 0)
-		return pidfd;
-	rc = procfs_stat(state->pid, 0, &stat);
-	if (rc < 0)
-		return rc;
-	return stat.start_time == state->start_time ? take_fd(&pidfd) : -ESRCH;
-}
-
 int guard_state_find(const struct state_files *files, struct guard_found *ret_found)
 {
 	CLEANUP_FD int fd = state_files_find_children(files);
 	struct guard_found found = {.pidfd = -1};
+	const struct guard_state *state;
 	int rc = fd < 0 ? fd : map_state(fd, &found.memory);
 
 	if (rc < 0)
 		return rc;
-	found.pidfd = open_guard(found.memory.memory);
+	state = found.memory.memory;
+	found.pidfd = procfs_open_process(state->pid, state->start_time);
 	if (found.pidfd < 0) {
 		shared_close(&found.memory);
 		return -ENOENT;

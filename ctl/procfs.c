@@ -5,6 +5,8 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
@@ -216,4 +218,20 @@ int procfs_each(const char *path, procfs_visit *visit, void *context)
 			result = visit(context, (int)number);
 	}
 	return result;
+}
+
+int procfs_open_process(pid_t pid, uint64_t start_time)
+{
+	/* @unfiltered pidfd_open */
+	CLEANUP_FD int pidfd = (int)errno_of(syscall(SYS_pidfd_open, pid, 0));
+	struct procfs_stat stat;
+	int rc;
+
+	if (pidfd < 0)
+		return pidfd;
+	/* Who lives after the look has held its number since before. */
+	rc = procfs_stat(pid, 0, &stat);
+	if (rc < 0)
+		return rc;
+	return stat.start_time == start_time ? take_fd(&pidfd) : -ESRCH;
 }

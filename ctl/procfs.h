@@ -37,6 +37,9 @@ struct procfs_stat {
 /* @tid 0: the process. */
 int procfs_stat(pid_t pid, pid_t tid, struct procfs_stat *ret_stat);
 
+/* A pidfd of the process that has the number @pid since @start_time. -ESRCH: it has ended. */
+int procfs_open_process(pid_t pid, uint64_t start_time);
+
 /* What /proc/PID/task/TID/status says. */
 struct procfs_status {
 	pid_t tgid;

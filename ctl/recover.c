@@ -188,15 +188,11 @@ static int take_lock(struct recovery *recovery)
 static int open_process(const struct ledger_process *process, struct target *ret_target)
 {
 	struct target target = {.pid = process->pid, .uffd = -1, .start_time = process->start_time};
-	struct procfs_stat stat;
-	int rc;
 
-	target.pidfd = (int)errno_of(syscall(SYS_pidfd_open, target.pid, 0));
+	target.pidfd = procfs_open_process(target.pid, target.start_time);
 	if (target.pidfd < 0)
 		return target.pidfd;
-	/* Who lives after the look has held its number since before. */
-	rc = procfs_stat(target.pid, 0, &stat);
-	if (rc < 0 || stat.start_time != target.start_time || !target_is_alive(&target)) {
+	if (!target_is_alive(&target)) {
 		close_fd(target.pidfd);
 		return -ESRCH;
 	}

@@ -3,6 +3,7 @@
 #ifndef VMSWAP_ENGINE_CHILD_H
 #define VMSWAP_ENGINE_CHILD_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "engine/limits.h"
@@ -21,6 +22,16 @@ struct child_record {
 	uint32_t number;
 	int32_t uffd;
 };
+
+/* Of a free one. */
+static inline void child_record_set(
+	struct child_record *record, uint64_t tag, uint32_t number, int uffd)
+{
+	record->number = number;
+	record->uffd = uffd;
+	/* pairs with who reads the tag first, in another process */
+	atomic_store_explicit(&record->tag, tag, memory_order_release);
+}
 
 /*
  * What a shard says of children in memory that outlives it: a fork among @messages, which is where

@@ -420,6 +420,7 @@ static bool refill(struct shard *shard, struct fill *fill, bool with_mark, bool 
 	uint64_t address;
 	uint8_t *alias;
 	int error = -ENOENT;
+	bool is_later;
 
 	/* For a successor, too: the page must not be used, it may be half of what it should be. */
 	mark_page(shard, fill, page, PAGE_STUCK);
@@ -432,16 +433,17 @@ static bool refill(struct shard *shard, struct fill *fill, bool with_mark, bool 
 	copy_record_begin(record, page, 1);
 	if (resolve_address(fill->served, page, &pages, &address))
 		error = uffd_continue_page(fill->served->uffd, &record->call, address, with_mark);
+	is_later = error == -EAGAIN || error == -ENOMEM || error == -ENOSPC;
 	if (error == -EFAULT) {
 		mark_page(shard, fill, page, 0); /* the VMM has given it back: it can be copied */
-	} else if (error != -EAGAIN && error != -ENOMEM && error != -ENOSPC) {
+	} else if (!is_later) {
 		if (error == -EEXIST)
 			resolve_wake(fill->served, page, 1);
 		stats_add(shard_stats(shard, fill->vm), STAT_refilled_pages, 1);
 		page_is_in(shard, fill, fill->next++, keeps_slot && error == 0);
 	}
 	copy_record_end(record);
-	return error != -EAGAIN && error != -ENOMEM && error != -ENOSPC;
+	return !is_later;
 }
 
 static void finish(struct shard *shard, struct fill *fill)

@@ -87,7 +87,6 @@ int served_add_child(
 {
 	struct served child = *parent;
 	const struct served *served;
-	struct child_record *record;
 
 	shard_assert_owner(shard);
 	ASSERT(uffd >= 0);
@@ -102,11 +101,7 @@ int served_add_child(
 	served = add(shard, &child);
 	if (!served)
 		return -ENOSPC;
-	record = record_of(shard, served);
-	record->number = child_number;
-	record->uffd = uffd;
-	/* pairs with fork_guard.c, where the tag says that the rest is there */
-	atomic_store_explicit(&record->tag, child.tag, memory_order_release);
+	child_record_set(record_of(shard, served), child.tag, child_number, uffd);
 	return 0;
 }
 
