@@ -6,12 +6,11 @@ import os
 import signal
 
 import vmswap_e2e
-import vmswap_probes
 from e2e_recover import start, state_dir
 from e2e_rescue import vmswapctl
-from vmswap_crash import (adopt, into_minimal_mode, into_waiting, kill_worker, next_worker,
-                          taken_over)
-from vmswap_e2e import check, program, wait_until
+from vmswap_crash import (adopt, arm_worker, into_minimal_mode, into_waiting, kill_worker,
+                          next_worker, taken_over)
+from vmswap_e2e import check, wait_until
 from vmswap_mapper import do, mapper
 
 MIB = 64
@@ -116,9 +115,7 @@ def forked_at_a_death(rig, step):
     """The worker has read of the fork when it dies; the kernel tells nobody else of the child."""
     daemon, vmm, _ = out(rig)
     before = kept(daemon)
-    offsets = vmswap_probes.probes_of(program("vmswapd"))[step]
-    worker = daemon.rpc.call("daemon.status")["worker_pid"]
-    check(vmswap_probes.arm(worker, program("vmswapd"), offsets), f"{worker} has ended")
+    worker = arm_worker(daemon, step)
     do(vmm, "fork")
     adopt(daemon, next_worker(daemon, worker))
     daemon.expect(rf"worker {worker} died: signal 5 ", 10)
@@ -249,8 +246,7 @@ def test_a_child_outlives_a_worker_that_a_recovery_ends(rig):
 def test_a_child_that_was_just_forked_at_a_death_of_both_waits_for_a_recovery(rig):
     folder = state_dir(rig)
     daemon, vmm, _ = out(rig, "--state-dir", folder, "--swap-limit", "1G")
-    offsets = vmswap_probes.probes_of(program("vmswapd"))["fault:forked"]
-    check(vmswap_probes.arm(daemon.pid, program("vmswapd"), offsets), "the worker has ended")
+    arm_worker(daemon, "fault:forked")
     daemon.signal(signal.SIGKILL)
     daemon.process.wait()
     vmm.send("fork\n")

@@ -10,19 +10,17 @@ import signal
 import tempfile
 
 import vmswap_e2e
-import vmswap_probes
-from vmswap_crash import adopt, next_worker
-from vmswap_e2e import check, program, read_file, wait_until
-from vmswap_mapper import do, mapper, memory_of
+from mapper import memory_of
+from vmswap_crash import adopt, arm_worker, next_worker
+from vmswap_e2e import check, read_file, wait_until
+from vmswap_mapper import do, mapper
 
 PAGE = 4096
 
 
 def dies_at(daemon, name, function):
     """The worker, at that step of what function() begins; another one serves then."""
-    offsets = vmswap_probes.probes_of(program("vmswapd"))[name]
-    worker = daemon.rpc.call("daemon.status")["worker_pid"]
-    check(vmswap_probes.arm(worker, program("vmswapd"), offsets), f"{worker} has ended")
+    worker = arm_worker(daemon, name)
     try:
         function()
     except OSError:
@@ -88,9 +86,7 @@ def test_what_a_guest_gives_back_while_there_is_no_worker_stays_so(rig):
     vm = daemon.attach(vmm.pid)
     vm.run("enable")
     vm.run("swap_out")
-    worker = daemon.rpc.call("daemon.status")["worker_pid"]
-    offsets = vmswap_probes.probes_of(program("vmswapd"))["swap_in:copied"]
-    check(vmswap_probes.arm(worker, program("vmswapd"), offsets), f"{worker} has ended")
+    worker = arm_worker(daemon, "swap_in:copied")
     daemon.signal(signal.SIGSTOP)
 
     mark = vmm.mark()

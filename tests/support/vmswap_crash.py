@@ -4,7 +4,8 @@ import os
 import signal
 import time
 
-from vmswap_e2e import Vm, check, children, wait_until
+import vmswap_probes
+from vmswap_e2e import Vm, check, children, program, wait_until
 from vmswap_rpc import Rpc, RpcError
 
 # So many within 30 s are a crash loop (ctl/supervisor/supervisor_priv.h).
@@ -29,6 +30,14 @@ def next_worker(daemon, old_pid, timeout_s=10):
             return None
         return status if status["worker_pid"] != old_pid else None
     return wait_until(look, f"a worker follows {old_pid}", timeout_s)
+
+
+def arm_worker(daemon, step):
+    """The worker dies where it comes to that step (vmswapd(8), PROBES) first. Its pid."""
+    worker = status_of(daemon)["worker_pid"]
+    offsets = vmswap_probes.probes_of(program("vmswapd"))[step]
+    check(vmswap_probes.arm(worker, program("vmswapd"), offsets), f"{worker} has ended")
+    return worker
 
 
 def worker_of(daemon):

@@ -15,15 +15,6 @@ def mapper(rig, name, *args):
     return process
 
 
-def memory_of(pid):
-    """A descriptor of a mapper's memory."""
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        path = f"/proc/{pid}/fd/{fd}"
-        if vmswap_e2e.read_link(path).startswith("/memfd:mapper"):
-            return os.open(path, os.O_RDWR)
-    raise vmswap_e2e.Failure(f"{pid} has no memory of ours")
-
-
 def do(process, command):
     """The command, to its end; BAD content fails."""
     mark = process.mark()
