@@ -61,25 +61,57 @@ static void unregister_up_to(const struct vm *vm, const struct vm_process *proce
 	each_range(vm, process, end, uffd_unregister);
 }
 
+/* The piece that begins with @chunk. */
+static int register_piece(const struct vm *vm, const struct vm_process *process, uint32_t chunk)
+{
+	const struct piece piece = piece_at(vm, chunk);
+	const uint64_t address = piece_address(vm, process, chunk);
+
+	if (address == 0)
+		return 0;
+	return uffd_register(process->uffd[piece.shard], address,
+		piece_bytes(vm, chunk, piece.chunk_count), wants_wp(vm));
+}
+
 /* All pieces or none. */
 static int register_process(const struct vm *vm, const struct vm_process *process)
 {
 	for (uint32_t chunk = 0; chunk < vm->chunk_count;) {
-		const struct piece piece = piece_at(vm, chunk);
-		const uint64_t address = piece_address(vm, process, chunk);
-		int error = 0;
+		const int error = register_piece(vm, process, chunk);
 
-		if (address != 0)
-			error = uffd_register(process->uffd[piece.shard], address,
-				piece_bytes(vm, chunk, piece.chunk_count), wants_wp(vm));
 		if (error) {
 			unregister_up_to(vm, process, chunk);
 			return error;
 		}
 		PROBE(process, registering);
-		chunk += piece.chunk_count;
+		chunk += piece_at(vm, chunk).chunk_count;
 	}
 	return 0;
+}
+
+/*
+ * What a predecessor had registered, or was about to; a second time does nothing. Of some pieces
+ * nothing may be mapped there any more, which is -EINVAL: what a process unmaps or moves while
+ * there is no daemon is told by messages that wait. Pages may be out: whatever fails, nothing is
+ * unregistered.
+ */
+static int register_again(const struct vm *vm, const struct vm_process *process)
+{
+	for (uint32_t chunk = 0; chunk < vm->chunk_count;) {
+		const int error = register_piece(vm, process, chunk);
+
+		if (error && error != -EINVAL)
+			return error;
+		PROBE(process, registering);
+		chunk += piece_at(vm, chunk).chunk_count;
+	}
+	return 0;
+}
+
+/* It maps nothing; its removal is under way. */
+static bool is_dead(int error)
+{
+	return error == -ESRCH || error == -ENOMEM;
 }
 
 static uint32_t wanted_features(const struct vm *vm)
@@ -93,12 +125,16 @@ static uint32_t wanted_features(const struct vm *vm)
 	return features;
 }
 
-static int handshake(const struct vm *vm, const struct vm_process *process)
+/*
+ * @is_adopted: of a predecessor, which may have died before it. A second one is -EINVAL, and so are
+ * features that are not there: then registering fails.
+ */
+static int handshake(const struct vm *vm, const struct vm_process *process, bool is_adopted)
 {
 	for (uint32_t i = 0; i < vm->shard_count; i++) {
 		const int error = uffd_handshake(process->uffd[i], wanted_features(vm));
 
-		if (error)
+		if (error && !(is_adopted && error == -EINVAL))
 			return error;
 	}
 	return 0;
@@ -217,10 +253,7 @@ static void decide_marks(struct vm *vm)
 		atomic_store(&vm->has_marks, false);
 }
 
-/*
- * A process in a free place, served but not counted yet; @is_adopted: its descriptors had their
- * handshake. On error they are closed.
- */
+/* A process in a free place, served but not counted yet. On error its descriptors are closed. */
 static int open_and_serve(
 	struct vm *vm, const struct process_spec *spec, bool is_adopted, uint32_t *ret_index)
 {
@@ -233,8 +266,8 @@ static int open_and_serve(
 		return -ENOSPC;
 	}
 	error = process_open(vm, spec, &vm->process[index]);
-	if (!error && !is_adopted)
-		error = handshake(vm, &vm->process[index]);
+	if (!error)
+		error = handshake(vm, &vm->process[index], is_adopted);
 	if (!error)
 		error = serve(vm, index);
 	if (error) {
@@ -311,8 +344,7 @@ int vm_register(struct vm *vm)
 
 		if (vm->process[i].is_used)
 			error = register_process(vm, &vm->process[i]);
-		/* A dead process maps nothing; its removal is under way. */
-		if (error && error != -ESRCH && error != -ENOMEM) {
+		if (error && !is_dead(error)) {
 			unregister_all(vm, i);
 			set_registered(vm, false);
 			return error;
@@ -324,7 +356,7 @@ int vm_register(struct vm *vm)
 
 int vm_resume(struct vm *vm)
 {
-	int error;
+	int error = 0;
 
 	if (!atomic_load(&vm_header(vm)->is_registered) || vm->process_count == 0) {
 		/* It may have died before the last range was given back. */
@@ -332,13 +364,17 @@ int vm_resume(struct vm *vm)
 		set_registered(vm, false);
 		return 0;
 	}
-	error = vm_register(vm);
+	for (uint32_t i = 0; i < PROCESSES_MAX && (!error || is_dead(error)); i++)
+		error = vm->process[i].is_used ? register_again(vm, &vm->process[i]) : 0;
+	if (error && !is_dead(error))
+		return error;
+	set_registered(vm, true);
 	PROBE(adopt, registered);
 	/* Whoever waits faults again: what the predecessor had read is not there any more. */
 	for (uint32_t i = 0; i < PROCESSES_MAX; i++)
 		if (vm->process[i].is_used)
 			each_range(vm, &vm->process[i], vm->chunk_count, uffd_wake);
-	return error;
+	return 0;
 }
 
 /* As after a fork it has what its parent has, and one descriptor a shard. */

@@ -59,8 +59,8 @@ enum vm_part {
 /* The descriptors of its parts, which stay its own. */
 void vm_parts(const struct vm *vm, int ret_fds[VM_PARTS]);
 /*
- * The same for a process that a predecessor served: its descriptors are set up already. After
- * engine_resume(); vm_resume() then registers it where the VM is.
+ * The same for a process that a predecessor served, or was about to. After engine_resume();
+ * vm_resume() then registers it where the VM is.
  */
 int vm_process_adopt(struct vm *vm, const struct process_spec *process, uint32_t *ret_process);
 /*

@@ -8,8 +8,8 @@ import signal
 import time
 
 import vmswap_e2e
-from vmswap_crash import kill_worker, taken_over
-from vmswap_e2e import check, children, wait_until
+from vmswap_crash import kill_worker, stop_worker, taken_over
+from vmswap_e2e import check, children, read_file, wait_until
 from vmswap_mapper import do, mapper
 from vmswap_rpc import Rpc, RpcError
 
@@ -152,13 +152,38 @@ def test_a_process_that_dies_in_the_gap_is_noticed(rig):
     vm.run("enable")
     vm.run("swap_out")
 
-    os.kill(daemon.pid, signal.SIGSTOP)
+    stop_worker(daemon)
     guest.signal(signal.SIGKILL)
     guest.process.wait()
     kill_worker(daemon)
 
     wait_until(lambda: daemon.rpc.call("vm.list")["vms"] == [], "the VM is gone")
     wait_until(lambda: daemon.used_bytes() == 0, "no slot is in use")
+    daemon.stop()
+
+
+def test_memory_that_a_process_unmaps_in_the_gap_costs_the_others_nothing(rig):
+    daemon = rig.daemon("--swap-limit", "1G")
+    owner = mapper(rig, "owner", "own", 64)
+    other = mapper(rig, "other", "join", owner.pid)
+    guest = rig.guest("--size", "64M", "--working-set", "5")
+    vm = daemon.attach(owner.pid, other.pid, name="pair")
+    for each in (vm, daemon.attach(guest.pid)):
+        each.run("enable")
+        each.run("swap_out")
+
+    stop_worker(daemon)
+    other.send("unmap\n")
+    wait_until(lambda: "userfaultfd" in read_file(f"/proc/{other.pid}/wchan"), "it waits")
+    kill_worker(daemon)
+
+    other.expect("^OK unmapped")
+    do(owner, "check 0")
+    guest.verify()
+    vm = taken_over(daemon, "pair")
+    daemon.rpc.call("vm.remove", vm=vm.name, pid=other.pid)
+    vm.detach()
+    do(owner, "check 0")
     daemon.stop()
 
 

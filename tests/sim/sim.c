@@ -177,11 +177,16 @@ int sim_adopt(struct sim *sim)
 	return engine_resume(sim->engine, &sim->vm, 1);
 }
 
-void sim_resume(struct sim *sim)
+void sim_adopt_processes(struct sim *sim)
 {
 	for (uint32_t i = 0; i < FAKE_PROCESSES_MAX; i++)
 		if (sim->is_joined[i])
 			adopt_process(sim, i);
+}
+
+void sim_resume(struct sim *sim)
+{
+	sim_adopt_processes(sim);
 	ASSERT(vm_resume(sim->vm) == 0);
 	ASSERT(engine_settle(sim->engine) == 0);
 	sim_check(sim);

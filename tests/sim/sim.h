@@ -74,9 +74,11 @@ uint64_t sim_address(uint32_t region);
  * store, descriptors. The engine and VM before are never touched again.
  */
 void sim_recover(struct sim *sim);
-/* Its halves: up to engine_resume(), whose result it returns, and the processes. */
+/* Its halves: up to engine_resume(), whose result it returns, and the rest, of which the processes
+ * are a part. */
 int sim_adopt(struct sim *sim);
 void sim_resume(struct sim *sim);
+void sim_adopt_processes(struct sim *sim);
 
 /* A further process of the world, which maps everything and has no thread. */
 uint32_t sim_process(struct sim *sim);

@@ -102,6 +102,55 @@ static void zeros_where_a_page_is_read(void)
 	fake_stranger(sim.memfd[0], OF_FIRST);
 }
 
+/* It was joining, and comes to registered memory of which pages are out. */
+static void process_without_handshake(void)
+{
+	const uint32_t process = sim_process(&sim);
+
+	for (uint32_t i = 0; i < sim.config.shards; i++)
+		sim.uffd[process][i] = fake_uffd(process);
+	sim.is_joined[process] = true;
+}
+
+/* A foreign userfaultfd is there, so this worker fails: the others must go on waiting. */
+static void registration_that_fails(void)
+{
+	const uint32_t process = sim_process(&sim);
+	const int foreign = fake_uffd(process);
+
+	ASSERT(uffd_handshake(foreign, 0) == 0);
+	ASSERT(uffd_register(foreign, sim_address(0), PAGES * PAGE_BYTES, false) == 0);
+	for (uint32_t i = 0; i < sim.config.shards; i++)
+		sim.uffd[process][i] = fake_uffd(process);
+	sim.is_joined[process] = true;
+	fake_crash();
+	ASSERT(sim_adopt(&sim) == 0);
+	sim_adopt_processes(&sim);
+	ASSERT(vm_resume(sim.vm) == -EBUSY);
+	ASSERT(!fake_touch(0, sim_address(0) + OF_FIRST * PAGE_BYTES, false));
+	sim.is_joined[process] = false;
+}
+
+/* All of it, or a part in the middle of a range, while there is no daemon. */
+static void unmap_when_nobody_listens(uint64_t first, uint64_t count)
+{
+	const uint32_t process = sim_process(&sim);
+
+	ASSERT(sim_join(&sim, process) == 0);
+	fake_crash();
+	fake_unmap(process, sim_address(0) + first * PAGE_BYTES, count * PAGE_BYTES);
+}
+
+static void memory_that_is_unmapped(void)
+{
+	unmap_when_nobody_listens(0, PAGES);
+}
+
+static void memory_with_a_hole(void)
+{
+	unmap_when_nobody_listens(OF_FIRST, 20);
+}
+
 /* A link is a hint: a wrong one goes, and nothing else. A slot is the truth. */
 static const struct {
 	const char *name;
@@ -111,6 +160,10 @@ static const struct {
 	{"nothing is wrong", nothing, 0},
 	{"links that lead to no page", link_to_no_page, 0},
 	{"zeros where a page was being read", zeros_where_a_page_is_read, 0},
+	{"a process that had no handshake", process_without_handshake, 0},
+	{"a registration that fails", registration_that_fails, 0},
+	{"memory that a process has unmapped meanwhile", memory_that_is_unmapped, 0},
+	{"memory of which it has unmapped a part", memory_with_a_hole, 0},
 	{"a slot of another shard", slot_of_another_shard, -EBADMSG},
 	{"one slot of two pages", slot_of_two_pages, -EBADMSG},
 	{"a slot that is free", slot_that_is_free, -EBADMSG},

@@ -117,6 +117,20 @@ static int check_range(const struct fake_uffd *uffd, uint64_t address, uint64_t 
 	return 0;
 }
 
+/* As the kernel, holes and all: something of the range must be mapped. */
+static int check_some(const struct fake_uffd *uffd, uint64_t address, uint64_t size_bytes)
+{
+	struct fake_place place;
+
+	for (uint64_t at = address; at < address + size_bytes; at += PAGE_BYTES) {
+		if (uffd->process->is_dead)
+			return -ENOMEM;
+		if (fake_find(uffd->process, at, &place))
+			return 0;
+	}
+	return -EINVAL;
+}
+
 int uffd_register(int fd, uint64_t address, uint64_t size_bytes, bool with_wp)
 {
 	struct fake_uffd *uffd = fake_uffd_of(fd);
@@ -126,16 +140,18 @@ int uffd_register(int fd, uint64_t address, uint64_t size_bytes, bool with_wp)
 	fake_schedule();
 	ASSERT(uffd->is_ready);
 	ASSERT(!with_wp || (uffd->features & UFFD_WP) != 0);
-	error = check_range(uffd, address, size_bytes);
+	error = check_some(uffd, address, size_bytes);
 	if (error)
-		return error == -ESRCH ? -ENOMEM : error;
+		return error;
 	for (uint64_t at = address; at < address + size_bytes; at += PAGE_BYTES) {
-		(void)fake_find(uffd->process, at, &place);
+		if (!fake_find(uffd->process, at, &place))
+			continue;
 		if (place.pte->flags & PTE_REGISTERED && place.pte->uffd != fake_uffd_index(uffd))
 			return -EBUSY;
 	}
 	for (uint64_t at = address; at < address + size_bytes; at += PAGE_BYTES) {
-		(void)fake_find(uffd->process, at, &place);
+		if (!fake_find(uffd->process, at, &place))
+			continue;
 		place.pte->flags |= PTE_REGISTERED;
 		place.pte->uffd = fake_uffd_index(uffd);
 	}

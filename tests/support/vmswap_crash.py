@@ -5,7 +5,7 @@ import signal
 import time
 
 import vmswap_probes
-from vmswap_e2e import Vm, check, children, program, wait_until
+from vmswap_e2e import Vm, check, children, program, read_file, wait_until
 from vmswap_rpc import Rpc, RpcError
 
 # So many within 30 s are a crash loop (ctl/supervisor/supervisor_priv.h).
@@ -38,6 +38,14 @@ def arm_worker(daemon, step):
     offsets = vmswap_probes.probes_of(program("vmswapd"))[step]
     check(vmswap_probes.arm(worker, program("vmswapd"), offsets), f"{worker} has ended")
     return worker
+
+
+def stop_worker(daemon):
+    """SIGSTOP; no thread of it runs any more, kill(2) does not wait for that."""
+    os.kill(daemon.pid, signal.SIGSTOP)
+    tasks = f"/proc/{daemon.pid}/task"
+    wait_until(lambda: all(") T " in read_file(f"{tasks}/{task}/stat")
+                           for task in os.listdir(tasks)), "all its threads stand")
 
 
 def worker_of(daemon):
