@@ -2,12 +2,14 @@
 #include "ctl/recover.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -240,21 +242,43 @@ static int open_vm(const struct recovery *recovery, uint32_t number, struct foun
 	return 0;
 }
 
-/* A descriptor of the guest memory that @area is of, out of a process that maps it. */
+static int open_area_in(const struct target *target, const struct area *area)
+{
+	struct mapping_list list;
+	int fd;
+
+	if (target->pidfd < 0 || maps_read(target->pid, PAGE_BYTES, &list) < 0)
+		return -ENOENT;
+	fd = target_open_file(target, &list, area->device, area->inode);
+	maps_free(&list);
+	/* It may have unmapped it meanwhile. */
+	return fd >= 0 ? fd : target_open_unmapped(target, area->device, area->inode);
+}
+
+/* Of guest memory that no process of the VM has any more: what is out of it is for nobody. */
+static int make_blank(const struct area *area)
+{
+	CLEANUP_FD int fd = errno_of(memfd_create("vmswap-blank", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+
+	if (fd < 0)
+		return fd;
+	if (ftruncate(fd, (off_t)(area->file_offset + area->size_bytes)) < 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
+/* A descriptor of the guest memory that @area is of, out of a process that has it. */
 static int open_area(const struct found_vm *vm, const struct area *area)
 {
 	int fd = -ENOENT;
 
-	for (uint32_t i = 0; fd < 0 && i < PROCESSES_MAX; i++) {
-		const struct target *target = &vm->member[i];
-		struct mapping_list list;
-
-		if (target->pidfd < 0 || maps_read(target->pid, PAGE_BYTES, &list) < 0)
-			continue;
-		fd = target_open_file(target, &list, area->device, area->inode);
-		maps_free(&list);
-	}
-	return fd;
+	for (uint32_t i = 0; fd < 0 && i < PROCESSES_MAX; i++)
+		fd = open_area_in(&vm->member[i], area);
+	if (fd != -ENOENT)
+		return fd;
+	log_warning("%s: no process has 0x%" PRIx64 " bytes of its memory any more",
+		ledger_of(vm)->name, area->size_bytes);
+	return make_blank(area);
 }
 
 /* @number: what it is in the process. */

@@ -305,8 +305,8 @@ static int open_map_file(const struct target *target, const struct mapping *mapp
 
 struct file_search {
 	const struct target *target;
-	const struct mapping *mapping;
-	int fd; /* ours; -1 */
+	const struct mapping *mapping; /* its device and inode count */
+	int fd;			       /* ours; -1 */
 };
 
 static int visit_file(void *context, int remote)
@@ -326,17 +326,23 @@ static int visit_file(void *context, int remote)
 	return search->fd >= 0;
 }
 
-int target_open_memory(const struct target *target, const struct mapping *mapping)
+static int open_descriptor(const struct target *target, const struct mapping *mapping)
 {
 	struct file_search search = {.target = target, .mapping = mapping, .fd = -1};
-	int fd = verify(open_map_file(target, mapping), mapping);
-	int found;
+
+	return visit_descriptors(target->pid, visit_file, &search) == 1 ? search.fd : -ENOENT;
+}
+
+int target_open_memory(const struct target *target, const struct mapping *mapping)
+{
+	const int fd = verify(open_map_file(target, mapping), mapping);
+	int other;
 
 	ASSERT(target->pidfd >= 0);
 	if (fd >= 0)
 		return fd;
-	found = visit_descriptors(target->pid, visit_file, &search);
-	return found == 1 ? search.fd : fd;
+	other = open_descriptor(target, mapping);
+	return other >= 0 ? other : fd;
 }
 
 int target_open_file(
@@ -351,6 +357,13 @@ int target_open_file(
 			fd = target_open_memory(target, mapping);
 	}
 	return fd;
+}
+
+int target_open_unmapped(const struct target *target, dev_t device, ino_t inode)
+{
+	const struct mapping wanted = {.device = device, .inode = inode};
+
+	return open_descriptor(target, &wanted);
 }
 
 /* "flags:\t0NNN" in fdinfo is octal. */

@@ -50,6 +50,8 @@ int target_open_memory(const struct target *target, const struct mapping *mappin
 /* The same of one of @mappings that maps that file. -ENOENT: none does. */
 int target_open_file(const struct target *target, const struct mapping_list *mappings, dev_t device,
 	ino_t inode);
+/* The same through a descriptor that it holds: it need not map the file. */
+int target_open_unmapped(const struct target *target, dev_t device, ino_t inode);
 /* True when a descriptor with O_DIRECT or an io_uring is open there: DMA into guest memory is
  * possible. */
 bool target_may_do_dma(const struct target *target);

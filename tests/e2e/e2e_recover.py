@@ -13,7 +13,7 @@ import tempfile
 import time
 
 import vmswap_e2e
-from vmswap_e2e import Skip, Vm, check, program, wait_until
+from vmswap_e2e import Skip, Vm, check, program, read_file, wait_until
 from vmswap_hold import close_in
 from vmswap_mapper import do, mapper
 from vmswap_rpc import RpcError
@@ -223,6 +223,41 @@ def test_two_vms_and_two_processes(rig):
     Vm(daemon, "guest").detach()
     daemon.check_idle()
     guest.finish()
+    daemon.stop()
+    nothing_left(rig, folder)
+
+
+def unmap_without_a_daemon(vmm):
+    """It waits in the middle of that for whoever reads the message."""
+    vmm.send("unmap\n")
+    wait_until(lambda: "userfaultfd" in read_file(f"/proc/{vmm.pid}/wchan"), "it waits")
+
+
+def test_memory_that_a_process_unmaps_while_there_is_no_daemon(rig):
+    folder = state_dir(rig)
+    daemon = start(rig, folder)
+    owner = mapper(rig, "owner", "own", 64)
+    other = mapper(rig, "other", "join", owner.pid)
+    alone = mapper(rig, "alone", "own", 64)
+    swapped_out(daemon.attach(owner.pid, other.pid, name="pair"))
+    swapped_out(daemon.attach(alone.pid, name="alone"))
+
+    daemon.kill()
+    unmap_without_a_daemon(other)
+    unmap_without_a_daemon(alone)
+    daemon, vm = recovered(rig, folder, "pair")
+
+    other.expect("^OK unmapped")
+    alone.expect("^OK unmapped")
+    do(owner, "check 0")
+    daemon.rpc.call("vm.remove", vm=vm.name, pid=other.pid)
+    swapped_out(vm)
+    do(owner, "check 0")
+    vm.detach()
+    # Nobody maps what is out of it.
+    alone.process.stdin.close()
+    wait_until(lambda: daemon.rpc.call("vm.list")["vms"] == [], "the one that ended is collected")
+    daemon.check_idle()
     daemon.stop()
     nothing_left(rig, folder)
 
