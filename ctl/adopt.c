@@ -80,6 +80,7 @@ static void describe(const struct ledger_process *kept, struct member *member)
 	memcpy(member->remote, kept->remote, sizeof(member->remote));
 	member->remote_count = kept->remote_count;
 	member->stopped_us = kept->stopped_us;
+	member->target.uffd = -1;
 }
 
 static int adopt_process(struct attachment *attachment, uint32_t place)
@@ -103,10 +104,10 @@ static int adopt_process(struct attachment *attachment, uint32_t place)
 	if (rc < 0)
 		return rc;
 	member->target.pidfd = fds.pidfd;
-	member->target.uffd = errno_of(fcntl(fds.uffds[0], F_DUPFD_CLOEXEC, 0));
-	if (member->target.uffd < 0)
-		return member->target.uffd;
 	member->channel = fds.channel;
+	rc = member_hold(member, fds.uffds);
+	if (rc < 0)
+		return rc;
 	spec.pidfd = member->target.pidfd;
 	rc = vm_process_adopt(attachment->vm, &spec, &member->process);
 	if (rc < 0)

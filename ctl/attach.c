@@ -57,12 +57,13 @@ static void drop_member(struct attachment *attachment, struct member *member)
 {
 	struct member *last = &attachment->member[--attachment->member_count];
 
-	member_leave(member, attachment->vm);
+	member_leave(member, attachment->vm, &attachment->ledger);
 	PROBE(detach, left);
+	member_close_copies(member);
+	PROBE(detach, closed);
 	member_forget(member, &attachment->ledger);
 	PROBE(detach, forgotten);
 	member_close(member);
-	PROBE(detach, closed);
 	if (member != last)
 		*member = *last;
 }
@@ -361,6 +362,22 @@ static void report(const struct attachment *attachment, struct job *job)
 	job->result.region_count = attachment->areas.count;
 }
 
+/* Who is dead is the manager's to collect. */
+static void finish_passing(struct attachment *attachment)
+{
+	const struct ledger_vm *kept = ledger_vm(&attachment->ledger);
+	uint32_t i = 0;
+
+	while (i < attachment->member_count) {
+		struct member *member = &attachment->member[i];
+
+		if (kept->process[member->place].is_passing && member_is_alive(member))
+			drop_member(attachment, member);
+		else
+			i++;
+	}
+}
+
 int attach_take(struct job *job, struct attachment *ret_attachment)
 {
 	*ret_attachment = *job->request.adopted;
@@ -372,6 +389,7 @@ int attach_take(struct job *job, struct attachment *ret_attachment)
 		return problem_set(&job->result.problem, -ECANCELED, "unfinished",
 			"a worker died while it attached %s, or detached it", job->vm_name);
 	}
+	finish_passing(ret_attachment);
 	report(ret_attachment, job);
 	for (uint32_t i = 0; i < ret_attachment->member_count; i++)
 		member_describe(

@@ -26,6 +26,7 @@
 #include "ctl/injector.h"
 #include "ctl/injector_wire.h"
 #include "ctl/problem.h"
+#include "ctl/remote.h"
 #include "ctl/target.h"
 #include "ctl/tracee.h"
 #include "queue/base/assert.h"
@@ -246,17 +247,23 @@ long inject_call(struct injection *injection, long number, const uint64_t argume
 	return ask_plain(injection, &request);
 }
 
-uint64_t inject_end(struct injection *injection)
+int inject_end_sure(struct injection *injection, uint64_t *ret_stopped_us)
 {
 	const struct injector_request request = {.operation = INJECTOR_END};
-	uint64_t stopped_us;
+	const int error = (int)ask_plain(injection, &request);
 
-	if (!injection)
-		return 0;
-	(void)ask_plain(injection, &request);
-	stopped_us = injection->stopped_us;
+	*ret_stopped_us = injection->stopped_us;
 	(void)close(injection->socket);
 	free(injection);
+	return error;
+}
+
+uint64_t inject_end(struct injection *injection)
+{
+	uint64_t stopped_us = 0;
+
+	if (injection)
+		(void)inject_end_sure(injection, &stopped_us);
 	return stopped_us;
 }
 
@@ -314,6 +321,26 @@ void inject_close(struct injection *injection, const int *remote, uint32_t count
 		return;
 	memcpy(request.remote, remote, count * sizeof(*remote));
 	(void)ask_plain(injection, &request);
+}
+
+int inject_close_copies(const struct target *target, const int *remote, const int *fds,
+	uint32_t count, struct problem *problem)
+{
+	struct injection *injection = NULL;
+	const int rc = inject_begin(target, &injection, problem);
+	int found[SHARDS_MAX];
+	uint32_t found_count = 0;
+
+	ASSERT(count <= SHARDS_MAX);
+	if (rc < 0)
+		return rc;
+	/* Not before no other injection is at work there: that of a worker that died may be. */
+	for (uint32_t i = 0; i < count; i++)
+		if (remote[i] >= 0 && remote_is_copy(target->pid, remote[i], fds[i]))
+			found[found_count++] = remote[i];
+	inject_close(injection, found, found_count);
+	(void)inject_end(injection);
+	return (int)found_count;
 }
 
 int inject_zap(const struct target *target, uint64_t address, uint64_t size_bytes,

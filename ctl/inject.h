@@ -40,16 +40,26 @@ long inject_call(struct injection *injection, long number, const uint64_t argume
  * be later.
  */
 uint64_t inject_end(struct injection *injection);
+/* The same; unless it is 0, the injector may have closed in the target what was made there last. */
+int inject_end_sure(struct injection *injection, uint64_t *ret_stopped_us);
 
 /*
  * Makes @count userfaultfds inside the target and brings them here. Unprivileged targets get them
  * through the daemon's own /dev/userfaultfd, passed in over a socket pair. The target keeps its
- * copies (numbers in ret_remote): if ours close, its memory must not read as zeros.
+ * copies (numbers in ret_remote): if ours close, its memory must not read as zeros. The injector
+ * closes them there if we die before the next request: until then nobody else knows of them.
  */
 int inject_uffds(struct injection *injection, uint32_t count, int *ret_fds, int *ret_remote,
 	struct problem *problem);
-/* Closes descriptors in the target. */
+/* Closes descriptors that this injection has made in the target. */
 void inject_close(struct injection *injection, const int *remote, uint32_t count);
+/*
+ * A whole injection that closes those of @remote that are copies of our @fds: a number may lead to
+ * something else by now. Those that are negative are passed over. How many were closed, or as
+ * inject_begin().
+ */
+int inject_close_copies(const struct target *target, const int *remote, const int *fds,
+	uint32_t count, struct problem *problem);
 
 struct inject_zapped {
 	int result; /* of the madvise: 0 or -errno */

@@ -187,10 +187,26 @@ int ledger_keep_process(struct ledger_entry *entry, const struct ledger_process 
 	PROBE(ledger, stored);
 	vm->process[place] = *process;
 	vm->process[place].has_channel = fds->channel >= 0;
+	vm->process[place].is_passing = true;
 	atomic_thread_fence(memory_order_release); /* read by a successor's ledger_find_vm() */
 	vm->process[place].is_used = true;
 	*ret_place = place;
 	return 0;
+}
+
+void ledger_settle_process(struct ledger_entry *entry, uint32_t place, uint64_t stopped_us)
+{
+	struct ledger_process *process = &ledger_vm(entry)->process[place];
+
+	ASSERT(process->is_used);
+	process->stopped_us = stopped_us;
+	process->is_passing = false;
+	PROBE(ledger, settled);
+}
+
+void ledger_unsettle_process(struct ledger_entry *entry, uint32_t place)
+{
+	ledger_vm(entry)->process[place].is_passing = true;
 }
 
 void ledger_drop_process(struct ledger_entry *entry, uint32_t place)
@@ -230,7 +246,7 @@ static bool is_text(const char *text, size_t size)
 static bool process_makes_sense(const struct ledger_process *process)
 {
 	return is_bool(&process->is_used) && is_bool(&process->has_channel) &&
-	       (!process->is_used || process->pid > 0) &&
+	       is_bool(&process->is_passing) && (!process->is_used || process->pid > 0) &&
 	       is_text(process->comm, sizeof(process->comm)) && process->remote_count <= SHARDS_MAX;
 }
 

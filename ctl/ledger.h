@@ -35,6 +35,7 @@ struct vm;
 struct ledger_process {
 	bool is_used;
 	bool has_channel;
+	bool is_passing; /* joins and is registered nowhere, or leaves: a successor lets go of it */
 	pid_t pid;
 	uint64_t start_time;
 	uid_t uid;
@@ -102,9 +103,16 @@ struct ledger_fds {
 	uint32_t uffd_count; /* one a shard */
 };
 
-/* A process, before anything of it is registered: copied to a free place. 0 or -errno. */
+/*
+ * A process, before anything of it is registered: copied to a free place, as one that is passing.
+ * 0 or -errno.
+ */
 int ledger_keep_process(struct ledger_entry *entry, const struct ledger_process *process,
 	const struct ledger_fds *fds, uint32_t *ret_place);
+/* It joins now, for good: something may be registered. @stopped_us: how long it was stopped. */
+void ledger_settle_process(struct ledger_entry *entry, uint32_t place, uint64_t stopped_us);
+/* It begins to leave. */
+void ledger_unsettle_process(struct ledger_entry *entry, uint32_t place);
 /* It has left. */
 void ledger_drop_process(struct ledger_entry *entry, uint32_t place);
 

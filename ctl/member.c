@@ -30,6 +30,7 @@ static void member_init(struct member *member)
 	member->target.pidfd = -1;
 	member->target.uffd = -1;
 	member->channel = -1;
+	memset(member->uffds, -1, sizeof(member->uffds));
 }
 
 int member_open(pid_t pid, const struct target_options *options, struct member *ret_member,
@@ -147,63 +148,31 @@ static int find_addresses(
 	return 0;
 }
 
-/* By injection, one stop. */
-static int make_uffds(struct member *member, uint32_t count, int *ret_fds, struct problem *problem)
+int member_hold(struct member *member, const int *fds)
 {
-	struct injection *injection = NULL;
-	int rc = inject_begin(&member->target, &injection, problem);
+	int rc;
 
-	if (rc < 0)
-		return rc;
-	rc = inject_uffds(injection, count, ret_fds, member->remote, problem);
-	if (rc >= 0)
-		member->remote_count = count;
-	member->stopped_us = inject_end(injection);
-	return rc < 0 ? rc : 0;
-}
-
-/* Those that came with the request. */
-static int take_uffds(struct member *member, uint32_t count, struct attach_options *options,
-	int *ret_fds, struct problem *problem)
-{
-	if (options->uffd_count != count)
-		return problem_set(problem, -EINVAL, "wrong-count",
-			"%u userfaultfds came with the request, one for each of %u shards is "
-			"needed",
-			options->uffd_count, count);
-	/* A VMM with a channel knows its copies and closes them itself. */
-	member->remote_count = member->channel < 0 ? count : 0;
-	for (uint32_t i = 0; i < count; i++) {
-		member->remote[i] = remote_find(member->target.pid, options->uffds[i]);
-		ret_fds[i] = take_fd(&options->uffds[i]);
+	ASSERT(member->target.uffd < 0);
+	member->target.uffd = errno_of(fcntl(fds[0], F_DUPFD_CLOEXEC, 0));
+	rc = MIN(member->target.uffd, 0);
+	for (uint32_t i = 0; i < member->remote_count; i++) {
+		member->uffds[i] = errno_of(fcntl(fds[i], F_DUPFD_CLOEXEC, 0));
+		rc = MIN(member->uffds[i], rc);
 	}
-	return 0;
+	return rc;
 }
 
 /*
- * From now on the program that has our userfaultfds is meant, and no other. What it maps was looked
- * up before they were made, maybe in the program before: so once more.
+ * Into the ledger, before anything is registered, so that a successor finds whatever may fault;
+ * and while the process stands, if they were made in it: then there is no moment when nobody would
+ * close the copies after our death.
  */
-static int anchor(struct member *member, const struct member_join *join, const int *fds,
-	struct problem *problem)
-{
-	member->target.uffd = errno_of(fcntl(fds[0], F_DUPFD_CLOEXEC, 0));
-	if (member->target.uffd < 0)
-		return problem_set(problem, member->target.uffd, "no-descriptors",
-			"vmswapd has no free descriptor: %s", strerror(-member->target.uffd));
-	/* The channel's owner has told us itself. */
-	return member->channel < 0 ? member_check_maps(member, join->areas, problem) : 0;
-}
-
-/* Before anything is registered, so that a successor finds whatever may fault. */
-static int keep(struct member *member, const struct member_join *join, const int *fds,
-	struct problem *problem)
+static int keep(struct member *member, const struct member_join *join, const int *fds)
 {
 	struct ledger_process process = {
 		.pid = member->target.pid,
 		.start_time = member->target.start_time,
 		.uid = member->target.uid,
-		.stopped_us = member->stopped_us,
 		.remote_count = member->remote_count,
 	};
 	struct ledger_fds kept = {
@@ -218,25 +187,115 @@ static int keep(struct member *member, const struct member_join *join, const int
 	memcpy(process.remote, member->remote, sizeof(process.remote));
 	memcpy(kept.uffds, fds, join->shard_count * sizeof(*fds));
 	rc = ledger_keep_process(join->ledger, &process, &kept, &member->place);
-	if (rc == 0) {
-		member->is_kept = true;
-		return 0;
-	}
-	return problem_set(problem, rc, "supervisor",
-		"the supervisor cannot hold the descriptors of process %d: %s",
-		(int)member->target.pid, strerror(-rc));
+	member->is_kept = rc == 0;
+	return rc;
 }
 
-void member_forget(struct member *member, struct ledger_entry *ledger)
+static int explain_keep(const struct member *member, int error, struct problem *problem)
 {
-	if (member->is_kept)
-		ledger_drop_process(ledger, member->place);
-	member->is_kept = false;
+	return problem_set(problem, error, "supervisor",
+		"the supervisor cannot hold the descriptors of process %d: %s",
+		(int)member->target.pid, strerror(-error));
+}
+
+static int explain_hold(int error, struct problem *problem)
+{
+	return problem_set(problem, error, "no-descriptors", "vmswapd has no free descriptor: %s",
+		strerror(-error));
+}
+
+/* Into @fds, and kept, while the process stands. */
+static int make_and_keep(struct member *member, const struct member_join *join,
+	struct injection *injection, int *fds, struct problem *problem)
+{
+	int rc = inject_uffds(injection, join->shard_count, fds, member->remote, problem);
+
+	if (rc < 0)
+		return rc;
+	PROBE(attach, made);
+	member->remote_count = join->shard_count;
+	rc = keep(member, join, fds);
+	if (rc == 0)
+		return 0;
+	inject_close(injection, member->remote, member->remote_count);
+	member->remote_count = 0;
+	return explain_keep(member, rc, problem);
+}
+
+/* By injection, one stop. */
+static int make_uffds(struct member *member, const struct member_join *join, int *ret_fds,
+	struct problem *problem)
+{
+	struct injection *injection = NULL;
+	int rc = inject_begin(&member->target, &injection, problem);
+	int error;
+
+	if (rc < 0)
+		return rc;
+	rc = make_and_keep(member, join, injection, ret_fds, problem);
+	error = inject_end_sure(injection, &member->stopped_us);
+	if (rc < 0)
+		return rc;
+	rc = member_hold(member, ret_fds);
+	if (rc < 0)
+		return explain_hold(rc, problem);
+	if (error)
+		return problem_set(problem, error, "call-timeout",
+			"process %d has its userfaultfds, but did not go on in time: try again",
+			(int)member->target.pid);
+	return 0;
+}
+
+/* Those that came with the request. */
+static int take_uffds(struct member *member, const struct member_join *join, int *ret_fds,
+	struct problem *problem)
+{
+	struct attach_options *options = join->options;
+	int rc;
+
+	if (options->uffd_count != join->shard_count)
+		return problem_set(problem, -EINVAL, "wrong-count",
+			"%u userfaultfds came with the request, one for each of %u shards is "
+			"needed",
+			options->uffd_count, join->shard_count);
+	for (uint32_t i = 0; i < join->shard_count; i++)
+		member->remote[i] = remote_find(member->target.pid, options->uffds[i]);
+	/* A VMM with a channel knows its copies and closes them itself. */
+	member->remote_count = member->channel < 0 ? join->shard_count : 0;
+	rc = member_hold(member, options->uffds);
+	if (rc < 0)
+		return explain_hold(rc, problem);
+	rc = keep(member, join, options->uffds);
+	if (rc < 0)
+		return explain_keep(member, rc, problem);
+	for (uint32_t i = 0; i < join->shard_count; i++)
+		ret_fds[i] = take_fd(&options->uffds[i]);
+	return 0;
+}
+
+static int find_uffds(struct member *member, const struct member_join *join, int *ret_fds,
+	struct problem *problem)
+{
+	if (join->options && join->options->uffd_count > 0)
+		return take_uffds(member, join, ret_fds, problem);
+	return make_uffds(member, join, ret_fds, problem);
+}
+
+static int explain_add(const struct member *member, int error, struct problem *problem)
+{
+	if (error == -EBUSY)
+		return problem_set(problem, error, "userfaultfd-present",
+			"process %d (%s) has another userfaultfd on its guest memory: a migration "
+			"or a snapshot is in progress; try again afterwards",
+			(int)member->target.pid, member->target.comm);
+	return problem_set(problem, error, "register-failed",
+		"the memory of process %d (%s) cannot be registered: %s", (int)member->target.pid,
+		member->target.comm, strerror(-error));
 }
 
 int member_join(struct member *member, const struct member_join *join, struct problem *problem)
 {
-	int fds[SHARDS_MAX] = {0};
+	int fds[SHARDS_MAX];
 	struct process_spec spec = {
 		.pid = member->target.pid,
 		.pidfd = member->target.pidfd,
@@ -247,38 +306,36 @@ int member_join(struct member *member, const struct member_join *join, struct pr
 
 	ASSERT(!member->is_joined);
 	ASSERT(join->shard_count <= SHARDS_MAX);
+	memset(fds, -1, sizeof(fds));
 	rc = find_addresses(member, join->areas, problem);
-	if (rc < 0)
-		return rc;
-	rc = join->options && join->options->uffd_count > 0
-		     ? take_uffds(member, join->shard_count, join->options, fds, problem)
-		     : make_uffds(member, join->shard_count, fds, problem);
-	if (rc < 0)
-		return rc;
-	PROBE(attach, made);
-	rc = anchor(member, join, fds, problem);
 	if (rc == 0)
-		rc = keep(member, join, fds, problem);
+		rc = find_uffds(member, join, fds, problem);
+	/*
+	 * From now on the program that has our userfaultfds is meant, and no other. What it maps
+	 * was looked up before they were made, maybe in the program before: so once more. A
+	 * channel's owner has told us itself.
+	 */
+	if (rc == 0 && member->channel < 0)
+		rc = member_check_maps(member, join->areas, problem);
 	if (rc < 0) {
 		close_fds(fds, join->shard_count);
 		return rc;
 	}
 	PROBE(attach, found);
+	ledger_settle_process(join->ledger, member->place, member->stopped_us);
 	spec.tag = children_tag(join->ledger->number, member->place, member->target.pid);
 	rc = vm_process_add(join->vm, &spec, &member->process);
 	if (rc < 0)
-		member_forget(member, join->ledger);
-	if (rc == -EBUSY)
-		return problem_set(problem, rc, "userfaultfd-present",
-			"process %d (%s) has another userfaultfd on its guest memory: a migration "
-			"or a snapshot is in progress; try again afterwards",
-			(int)member->target.pid, member->target.comm);
-	if (rc < 0)
-		return problem_set(problem, rc, "register-failed",
-			"the memory of process %d (%s) cannot be registered: %s",
-			(int)member->target.pid, member->target.comm, strerror(-rc));
+		return explain_add(member, rc, problem);
 	member->is_joined = true;
 	return 0;
+}
+
+void member_forget(struct member *member, struct ledger_entry *ledger)
+{
+	if (member->is_kept)
+		ledger_drop_process(ledger, member->place);
+	member->is_kept = false;
 }
 
 /* The mappings of the files of @areas, without smaps: that would walk the page tables. */
@@ -358,35 +415,36 @@ bool member_has_unmapped(const struct member *member, const struct area_list *ar
 	return rc == 0 && count == 0;
 }
 
-void member_leave(struct member *member, struct vm *vm)
+void member_leave(struct member *member, struct vm *vm, struct ledger_entry *ledger)
 {
+	if (member->is_kept)
+		ledger_unsettle_process(ledger, member->place);
 	if (!member->is_joined)
 		return;
 	vm_process_remove(vm, member->process);
 	member->is_joined = false;
 }
 
-static void close_remote(struct member *member)
+void member_close_copies(struct member *member)
 {
-	struct injection *injection = NULL;
 	struct problem problem;
-	int rc = inject_begin(&member->target, &injection, &problem);
+	int rc;
 
-	if (rc < 0) {
+	ASSERT(!member->is_joined);
+	if (member->remote_count == 0 || !member_is_alive(member))
+		return;
+	rc = inject_close_copies(
+		&member->target, member->remote, member->uffds, member->remote_count, &problem);
+	if (rc < 0)
 		log_warning("process %d (%s) keeps %u userfaultfds open: %s",
 			(int)member->target.pid, member->target.comm, member->remote_count,
 			problem.text);
-		return;
-	}
-	inject_close(injection, member->remote, member->remote_count);
-	(void)inject_end(injection);
 }
 
 void member_close(struct member *member)
 {
 	ASSERT(!member->is_joined);
-	if (member->remote_count > 0 && member_is_alive(member))
-		close_remote(member);
+	close_fds(member->uffds, member->remote_count);
 	close_fd(member->channel);
 	target_close(&member->target);
 }

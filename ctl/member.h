@@ -29,6 +29,7 @@ struct member {
 	int channel;		/* to its own helper thread; -1: calls are injected */
 	int remote[SHARDS_MAX]; /* its copies of our userfaultfds; -1: it has none of that one */
 	uint32_t remote_count;	/* of them, those that are ours to close: all or none */
+	int uffds[SHARDS_MAX];	/* ours, of those: which number leads to a copy is told by them */
 	bool is_kept;
 	uint32_t place; /* in the ledger, when kept */
 };
@@ -53,19 +54,27 @@ struct member_join {
 
 /*
  * Gives the engine one userfaultfd a shard of the process. On error some may be left in the
- * process: member_close() closes them.
+ * process: member_close_copies() closes them.
  */
 int member_join(struct member *member, const struct member_join *join, struct problem *problem);
+/*
+ * Opens descriptors of our own beside the engine's @fds, one a shard: the first says which program
+ * is meant, all of them which numbers of the process lead to copies. Part of member_join(); for one
+ * that is adopted. 0 or -errno.
+ */
+int member_hold(struct member *member, const int *fds);
 /* 0 while each area lies where it lay, or nowhere; -EREMCHG with reason "mapping-changed". */
 int member_check_maps(
 	const struct member *member, const struct area_list *areas, struct problem *problem);
 /* Alive or not: it does not map the memory any more. */
 bool member_has_unmapped(const struct member *member, const struct area_list *areas);
-/* The engine's part of leaving; see vm_process_remove(). */
-void member_leave(struct member *member, struct vm *vm);
-/* A successor need not know it any more. It must have left. */
+/* A successor lets go of it from here on; the engine's part of leaving, see vm_process_remove(). */
+void member_leave(struct member *member, struct vm *vm, struct ledger_entry *ledger);
+/* Closes our descriptors in the process. It must have left. */
+void member_close_copies(struct member *member);
+/* A successor need not know it any more: no copy is left that it could close. */
 void member_forget(struct member *member, struct ledger_entry *ledger);
-/* Closes our descriptors in the process and here. It must have left. */
+/* Closes our descriptors. */
 void member_close(struct member *member);
 
 /* False once it has died, whether collected or not, or runs another program. */

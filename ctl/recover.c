@@ -307,6 +307,12 @@ static int put(struct recovery *recovery, const char *name, const int *fds, uint
 	return MIN(rc, 0);
 }
 
+/* It was let go of, or not yet taken: its descriptors may be closed already. */
+static bool is_dispensable(const struct found_vm *vm, uint32_t place)
+{
+	return !ledger_of(vm)->is_attached || ledger_of(vm)->process[place].is_passing;
+}
+
 static int put_process(struct recovery *recovery, const struct found_vm *vm, uint32_t place)
 {
 	struct ledger_process *process = &ledger_of(vm)->process[place];
@@ -325,6 +331,10 @@ static int put_process(struct recovery *recovery, const struct found_vm *vm, uin
 	ledger_process_name(vm->number, place, name);
 	rc = put(recovery, name, fds, LEDGER_PROCESS_FDS + uffds);
 	PROBE(recover, process);
+	if (rc == -EBADF && is_dispensable(vm, place)) {
+		process->is_used = false;
+		return 0;
+	}
 	if (rc < 0)
 		log_error("the userfaultfds of process %d (%s, %s) cannot be taken back: %s",
 			(int)target->pid, process->comm, ledger_of(vm)->name, strerror(-rc));

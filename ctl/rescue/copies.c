@@ -7,7 +7,6 @@
 #include "ctl/inject.h"
 #include "ctl/ledger.h"
 #include "ctl/problem.h"
-#include "ctl/remote.h"
 #include "ctl/target.h"
 #include "queue/base/assert.h"
 #include "queue/base/log.h"
@@ -43,38 +42,21 @@ void copies_note(const struct ledger_process *process, const struct ledger_fds *
 	noted = copies;
 }
 
-/* A number may lead to something else by now. */
-static uint32_t keep_true(struct copies *copies)
-{
-	uint32_t kept = 0;
-
-	for (uint32_t i = 0; i < copies->count; i++)
-		if (remote_is_copy(copies->target.pid, copies->theirs[i], copies->ours[i]))
-			copies->theirs[kept++] = copies->theirs[i];
-	return kept;
-}
-
-static void close_of(struct copies *copies)
+static void close_of(const struct copies *copies)
 {
 	const struct target *target = &copies->target;
-	struct injection *injection = NULL;
 	struct problem problem;
-	uint32_t count;
-	int rc;
+	int closed;
 
 	if (!target_is_alive(target))
 		return;
-	rc = inject_begin(target, &injection, &problem);
-	if (rc < 0) {
+	closed = inject_close_copies(target, copies->theirs, copies->ours, copies->count, &problem);
+	if (closed < 0)
 		log_warning("process %d (%s) keeps %u userfaultfds open, which do nothing: %s",
 			(int)target->pid, target->comm, copies->count, problem.text);
-		return;
-	}
-	count = keep_true(copies);
-	inject_close(injection, copies->theirs, count);
-	(void)inject_end(injection);
-	log_info("process %d (%s): %u of our descriptors are closed there", (int)target->pid,
-		target->comm, count);
+	else
+		log_info("process %d (%s): %d of our descriptors are closed there",
+			(int)target->pid, target->comm, closed);
 }
 
 void copies_close(void)

@@ -11,7 +11,7 @@ import tempfile
 
 import vmswap_e2e
 from mapper import memory_of
-from vmswap_crash import adopt, arm_worker, next_worker
+from vmswap_crash import adopt, arm_worker, next_worker, taken_over
 from vmswap_e2e import check, read_file, wait_until
 from vmswap_mapper import do, mapper
 
@@ -102,6 +102,106 @@ def test_what_a_guest_gives_back_while_there_is_no_worker_stays_so(rig):
     do(vmm, "zeros 0 1")
     vmswap_e2e.Vm(daemon, vm.name).run("disable")
     do(vmm, "zeros 0 1")
+
+
+# Everything between the first descriptor that is made in a VMM and its name in the ledger, and back.
+STEPS_OF_AN_ATTACH = ("inject:stopped", "inject:asked", "inject:received", "attach:made",
+                      "ledger:stored", "attach:found", "ledger:settled", "process:registering",
+                      "attach:joined")
+STEPS_OF_A_DETACH = ("process:unregistered", "detach:left", "inject:stopped",
+                     "inject:asked", "detach:closed", "ledger:dropped", "detach:forgotten",
+                     "detach:freed", "ledger:forgotten", "detach:done")
+
+
+def leaves_no_descriptor(rig, step, lead):
+    """Each with a daemon of its own: five deaths would be a loop."""
+    daemon = rig.daemon(name=step.replace(":", "-"))
+    guest = small_guest(rig)
+
+    dies_at(daemon, step, lead(daemon, guest))
+
+    nothing_is_left(daemon, guest)
+    left = guest.open_userfaultfds()
+    check(left == [], f"{step}: {left} are left in the VMM")
+    guest.end()
+    daemon.stop()
+
+
+def attach_of(daemon, guest):
+    return lambda: daemon.attach(guest.pid)
+
+
+def detach_of(daemon, guest):
+    vm = daemon.attach(guest.pid)
+    vm.run("enable")
+    vm.run("swap_out")
+    return vm.detach
+
+
+def test_an_attach_that_is_cut_off_leaves_no_descriptor_in_the_vmm(rig):
+    for step in STEPS_OF_AN_ATTACH:
+        leaves_no_descriptor(rig, step, attach_of)
+
+
+def test_a_detach_that_is_cut_off_leaves_no_descriptor_in_the_vmm(rig):
+    for step in STEPS_OF_A_DETACH:
+        leaves_no_descriptor(rig, step, detach_of)
+
+
+def test_who_joins_a_vm_when_the_worker_dies_may_join_again(rig):
+    """It is a member with its descriptors, or none and has no descriptors."""
+    daemon = rig.daemon()
+    owner = mapper(rig, "owner", "own", 64)
+    vm = daemon.attach(owner.pid)
+
+    for step in ("attach:made", "ledger:stored", "attach:found"):
+        vm.run("enable")
+        vm.run("swap_out")
+        late = mapper(rig, step.replace(":", "-"), "join", owner.pid)
+        dies_at(daemon, step, lambda: daemon.rpc.call("vm.add", vm=vm.name, pid=late.pid))
+        vm = taken_over(daemon, vm.name)
+        check(vm.status()["pids"] == [owner.pid], f"{step}: {vm.status()['pids']}")
+        check(late.open_userfaultfds() == [], f"{step}: {late.open_userfaultfds()} are left")
+        daemon.rpc.call("vm.add", vm=vm.name, pid=late.pid)
+        do(late, "check 0")
+        late.process.stdin.close()
+        wait_until(lambda: vm.status()["pids"] == [owner.pid], "the one that ended is collected")
+    do(owner, "check 0")
+    vm.detach()
+    check(owner.open_userfaultfds() == [], f"{owner.open_userfaultfds()} are left")
+    daemon.stop()
+
+
+def dies_with_its_supervisor(daemon, step, function):
+    """As dies_at(), and nobody takes over."""
+    worker = arm_worker(daemon, step)
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        function()
+    except OSError:
+        pass
+    else:
+        raise vmswap_e2e.Failure(f"nobody came to {step}")
+    wait_until(lambda: not os.path.exists(f"/proc/{worker}/exe"), "the worker dies")
+    daemon.process.kill()
+    daemon.process.wait()
+
+
+def test_a_detach_that_both_died_in_is_finished_by_recover(rig):
+    folder = tempfile.mkdtemp(prefix="vmswap-steps-", dir="/dev/shm")
+    rig.on_end(lambda: shutil.rmtree(folder, ignore_errors=True))
+    for step in ("detach:left", "detach:closed"):
+        daemon = rig.daemon("--state-dir", folder, name=step.replace(":", "-"))
+        guest = small_guest(rig)
+        lead = detach_of(daemon, guest)
+
+        dies_with_its_supervisor(daemon, step, lead)
+
+        daemon = rig.daemon("--state-dir", folder, "--recover", name=f"{daemon.name}-recovered")
+        nothing_is_left(daemon, guest)
+        check(guest.open_userfaultfds() == [], f"{step}: {guest.open_userfaultfds()} are left")
+        guest.end()
+        daemon.stop()
 
 
 def leaves_no_name(rig, step, is_attach=False):
