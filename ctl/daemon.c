@@ -177,14 +177,15 @@ static int open_keeper(int supervisor_fd, struct keeper **ret_keeper)
  * It is started first of all, as it must have nothing of what the daemon opens later, and gets
  * ready after the engine, for which guests wait.
  */
-static int with_injector(int (*step)(struct problem *problem))
+static int with_injector(const struct config *config, int (*step)(struct problem *problem))
 {
 	struct problem problem;
 	const int rc = step(&problem);
 
 	if (rc < 0)
 		log_error("%s", problem.text);
-	return rc;
+	/* Minimal mode does without: VMMs that are detached then keep their copies. */
+	return config->is_minimal ? 0 : rc;
 }
 
 static int confine(int (*step)(void))
@@ -250,7 +251,7 @@ int daemon_run(const struct config *config, int supervisor_fd)
 		feature_disable(FEATURE_IO_URING | FEATURE_SHORT_SLICE);
 	self_harden();
 	block_signals();
-	if (!config->is_minimal && with_injector(injector_start) < 0)
+	if (with_injector(config, injector_start) < 0)
 		return EXIT_FAILURE;
 	self_raise_files(SELF_WORKER_FILES);
 	self_stay_in_memory();
@@ -266,8 +267,8 @@ int daemon_run(const struct config *config, int supervisor_fd)
 	PROBE(start, serving);
 	if (rc == 0)
 		fork_guard_relieve(&files);
-	if (rc == 0 && !config->is_minimal)
-		rc = with_injector(injector_await);
+	if (rc == 0)
+		rc = with_injector(config, injector_await);
 	if (rc == 0)
 		rc = open_manager(config, engine, keeper, &manager);
 	/* Before adopt_all(), which starts the VMs' threads: they inherit what is left. */

@@ -22,7 +22,7 @@ struct problem;
 int injector_start(struct problem *problem);
 /*
  * Lets it lock its memory and waits until it is ready, some 10 ms. Once, after injector_start() and
- * before anything is asked of it; on errors there is none.
+ * before anything is asked of it; on errors there is none. -ESRCH: none was started.
  */
 int injector_await(struct problem *problem);
 /*

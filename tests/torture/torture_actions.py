@@ -71,7 +71,6 @@ def attach(world, member, rng):
     try:
         world.daemon.call("vm.attach", ATTACH_S, pids=[member.pid], name=name, **params)
     except Lost:
-        member.keeps_copies = True
         # It came to pass or it did not: the list says so, once what was under way is over.
         return f"answer lost, {'attached' if find(world, member) else 'not attached'}"
     except RpcError as error:
@@ -106,7 +105,6 @@ def detach(world, member, _rng):
             member.vm = None
             return "done"
         except Lost:
-            member.keeps_copies = True
             if not find(world, member):
                 return "answer lost, detached"
         except RpcError as error:
@@ -234,8 +232,6 @@ def point(world, _member, rng):
     if daemon.is_spared(2 if is_start else 1):
         return "spared: too many deaths"
     world.crashes += 1
-    for member in world.members:
-        member.keeps_copies |= world.options.points.leaves_copies(name)
     if is_start:
         armer = daemon.arm_next(name)
         daemon.kill_worker_in(0).join()
@@ -315,7 +311,6 @@ def rescue(world, _member, _rng):
     for member in world.members:
         leave(member)
         member.vm = None
-        member.keeps_copies = True
     return said
 
 

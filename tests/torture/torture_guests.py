@@ -32,9 +32,6 @@ class Member:
         self.seen = console.mark()
         self.worst_s = 0.0
         self.helper = None  # another process that maps the memory
-        # Of userfaultfds that nobody will close, registered nowhere: who dies in the middle of an
-        # attach or a detach may leave them.
-        self.keeps_copies = False
 
     @property
     def pid(self):

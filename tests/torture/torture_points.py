@@ -38,11 +38,6 @@ GUESTS = (
 )
 
 
-# Who dies while he makes userfaultfds in a VMM, or closes them there, may leave some of them, which
-# are registered nowhere.
-LEAVES_COPIES = ("attach", "inject", "ledger", "process", "detach")
-
-
 class Points:
     """The probes of the program that runs, and how often a process died at each."""
 
@@ -70,10 +65,6 @@ class Points:
         name = rng.choice([name for name in self.deaths if place_of(name) in ("worker", "start")
                            and name not in NEEDS_VICTIM and not name.startswith("upgrade:")])
         return name, place_of(name) == "start"
-
-    @staticmethod
-    def leaves_copies(name):
-        return name.split(":")[0] in LEAVES_COPIES
 
     def __str__(self):
         unmet = self.unmet()
@@ -456,7 +447,6 @@ class PointsWorld(World):
         for other in self.members:
             find(self, other)
             leave(other)
-            other.keeps_copies |= self.options.points.leaves_copies(name)
         return is_met
 
     def end_victim(self, victim):

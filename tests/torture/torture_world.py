@@ -278,8 +278,7 @@ class World:
             if member.vm:
                 ACTIONS["detach"].run(self, member, self.rng)
             check(not member.vm, f"{member} could not be detached at the end")
-            check(member.keeps_copies or member.console.open_userfaultfds() == [],
-                  f"{member}: a userfaultfd is left")
+            check(member.console.open_userfaultfds() == [], f"{member}: a userfaultfd is left")
         self.daemon.check_idle()
         for member in self.members:
             member.check(self.options.bounds.crash_s, "at the end")
