@@ -8,7 +8,7 @@ import signal
 import time
 
 import vmswap_e2e
-from vmswap_crash import kill_worker, stop_worker, taken_over
+from vmswap_crash import kill_worker, stop_process, taken_over
 from vmswap_e2e import check, children, read_file, wait_until
 from vmswap_mapper import do, mapper
 from vmswap_rpc import Rpc, RpcError
@@ -152,7 +152,7 @@ def test_a_process_that_dies_in_the_gap_is_noticed(rig):
     vm.run("enable")
     vm.run("swap_out")
 
-    stop_worker(daemon)
+    stop_process(daemon.pid)
     guest.signal(signal.SIGKILL)
     guest.process.wait()
     kill_worker(daemon)
@@ -172,7 +172,7 @@ def test_memory_that_a_process_unmaps_in_the_gap_costs_the_others_nothing(rig):
         each.run("enable")
         each.run("swap_out")
 
-    stop_worker(daemon)
+    stop_process(daemon.pid)
     other.send("unmap\n")
     wait_until(lambda: "userfaultfd" in read_file(f"/proc/{other.pid}/wchan"), "it waits")
     kill_worker(daemon)

@@ -9,7 +9,7 @@ import vmswap_e2e
 from e2e_recover import start, state_dir
 from e2e_rescue import vmswapctl
 from vmswap_crash import (adopt, arm_worker, into_minimal_mode, into_waiting, kill_worker,
-                          next_worker, stop_worker, taken_over)
+                          next_worker, stop_process, taken_over)
 from vmswap_e2e import check, wait_until
 from vmswap_mapper import do, mapper
 
@@ -77,7 +77,7 @@ def test_a_child_that_waits_for_a_page_is_woken_by_the_next_worker(rig):
     daemon, vmm, _ = out(rig)
     fork(daemon, vmm)
 
-    stop_worker(daemon)
+    stop_process(daemon.pid)
     mark = child_begins(vmm)
     check(not any("OK checked" in line for line in vmm.lines[mark:]), "nobody serves it")
     kill_worker(daemon)
@@ -102,7 +102,7 @@ def test_children_of_before_and_after_a_death_are_told_apart(rig):
 
 def test_a_child_that_forked_while_there_was_no_worker_is_served(rig):
     daemon, vmm, _ = out(rig)
-    stop_worker(daemon)
+    stop_process(daemon.pid)
     mark = vmm.mark()
     vmm.send("fork\n")
     kill_worker(daemon)
@@ -140,7 +140,7 @@ def test_a_child_goes_on_by_itself_after_disable(rig):
     vm.run("disable")
 
     check(kept(daemon) == before, "none of the child is kept")
-    stop_worker(daemon)
+    stop_process(daemon.pid)
     child_verifies(vmm)
     os.kill(daemon.pid, signal.SIGCONT)
     vm.detach()

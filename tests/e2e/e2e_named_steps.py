@@ -104,7 +104,7 @@ def test_what_a_guest_gives_back_while_there_is_no_worker_stays_so(rig):
     do(vmm, "zeros 0 1")
 
 
-# Everything between the first descriptor that is made in a VMM and its name in the ledger, and back.
+# From before a descriptor is made in a VMM until all is done, and back.
 STEPS_OF_AN_ATTACH = ("inject:stopped", "inject:asked", "inject:received", "attach:made",
                       "ledger:stored", "attach:found", "ledger:settled", "process:registering",
                       "attach:joined")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workers that die, and those that follow them."""
 import os
+import re
 import signal
 import time
 
@@ -40,11 +41,11 @@ def arm_worker(daemon, step):
     return worker
 
 
-def stop_worker(daemon):
-    """SIGSTOP; no thread of it runs any more, kill(2) does not wait for that."""
-    os.kill(daemon.pid, signal.SIGSTOP)
-    tasks = f"/proc/{daemon.pid}/task"
-    wait_until(lambda: all(") T " in read_file(f"{tasks}/{task}/stat")
+def stop_process(pid):
+    """SIGSTOP; no thread of it runs any more, for which kill(2) does not wait."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = f"/proc/{pid}/task"
+    wait_until(lambda: all(re.search(r"\) [TZ] ", read_file(f"{tasks}/{task}/stat"))
                            for task in os.listdir(tasks)), "all its threads stand")
 
 

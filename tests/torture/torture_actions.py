@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is done to a world, one function each: run(world, member, rng) says in a word what came of
 it. Choices come from rng alone, and are drawn whatever happens."""
+import os
 import signal
 import time
 
@@ -8,7 +9,7 @@ import vmswap_crash
 import vmswap_rpc
 from torture_daemon import Lost
 from torture_guests import ProcessGuest, pause, resize_balloon
-from vmswap_e2e import Failure, check, wait_until
+from vmswap_e2e import Failure, check, read_file, wait_until
 from vmswap_mapper import mapper
 from vmswap_rpc import RpcError
 
@@ -184,6 +185,38 @@ def remove(world, member, rng):
     return said
 
 
+def gap(world, member, _rng):
+    """The late mapper lets go of the memory when no worker serves, and is waited for by the next."""
+    if not member.helper:
+        return "no late mapper"
+    if world.daemon.is_spared():
+        return "spared: too many deaths"
+    world.crashes += 1
+    helper, member.helper = member.helper, None
+    since = helper.mark()
+    try:
+        pid = world.daemon.worker_pid()
+        vmswap_crash.stop_process(pid)
+        helper.send("unmap\n")
+        # Memory that is not registered is gone at once.
+        wait_until(lambda: len(helper.lines) > since
+                   or "userfaultfd" in read_file(f"/proc/{helper.pid}/wchan"), "it waits", 10)
+        os.kill(pid, signal.SIGKILL)
+        said = "unmapped"
+    except FileNotFoundError:
+        helper.send("unmap\n")
+        said = "the worker was faster to die"
+    helper.expect("^OK unmapped", since=since)
+    try:
+        world.daemon.call("vm.remove", vm=member.vm, pid=helper.pid)
+    except Lost:
+        said += ", answer lost"
+    except RpcError as error:
+        said += f", {say_no(world, error)}"
+    helper.end()
+    return said
+
+
 def stop(_world, member, rng):
     pause(member.pid, rng.uniform(0.01, 0.4))
     return "stopped and continued"
@@ -341,6 +374,7 @@ ACTIONS = {
     "add": Action(4, add),
     "peek": Action(3, peek),
     "remove": Action(3, remove),
+    "gap": Action(3, gap, "has_worker"),
     "stop": Action(3, stop),
     "balloon": Action(2, balloon),
     "die": Action(2, die),
