@@ -407,6 +407,22 @@ static void mark_page(struct shard *shard, const struct fill *fill, uint64_t pag
 		page_with_slot(PAGE_READING, page_slot_of(word), flag));
 }
 
+/* The next page, through the alias: no process may map it. */
+static void put_in_file(struct shard *shard, const struct fill *fill)
+{
+	const uint64_t page = fill->first_page + fill->next;
+	uint8_t *alias;
+
+	/* For a successor, too: the page must not be used, it may be half of what it should be. */
+	mark_page(shard, fill, page, PAGE_STUCK);
+	PROBE(swap_in, refilling);
+	alias = vm_watch(fill->vm, page);
+	memcpy(alias, fill->buffer + fill->next * PAGE_BYTES, PAGE_BYTES);
+	(void)vm_is_cut(fill->vm, page); /* what is resolved next meets the same end of the file */
+	guest_alias_drop(alias, PAGE_BYTES);
+	PROBE(swap_in, refilled);
+}
+
 /*
  * The page cache holds a page that is not the content (a punch that was refused, memory the VMM
  * allocated there, zeros that a process saw that is not attached). No attached process maps it
@@ -418,18 +434,10 @@ static bool refill(struct shard *shard, struct fill *fill, bool with_mark, bool 
 	struct copy_record *record = vm_copy_record(fill->vm, shard->id);
 	uint32_t pages = 1;
 	uint64_t address;
-	uint8_t *alias;
 	int error = -ENOENT;
 	bool is_later;
 
-	/* For a successor, too: the page must not be used, it may be half of what it should be. */
-	mark_page(shard, fill, page, PAGE_STUCK);
-	PROBE(swap_in, refilling);
-	alias = vm_watch(fill->vm, page);
-	memcpy(alias, fill->buffer + fill->next * PAGE_BYTES, PAGE_BYTES);
-	(void)vm_is_cut(fill->vm, page); /* what is resolved next meets the same end of the file */
-	guest_alias_drop(alias, PAGE_BYTES);
-	PROBE(swap_in, refilled);
+	put_in_file(shard, fill);
 	copy_record_begin(record, page, 1);
 	if (resolve_address(fill->served, page, &pages, &address))
 		error = uffd_continue_page(fill->served->uffd, &record->call, address, with_mark);
@@ -465,15 +473,36 @@ static void finish(struct shard *shard, struct fill *fill)
 	end(shard, fill, 0);
 }
 
-/* The process, its mapping or the page (EFAULT) is gone: the rest waits for another reader. */
+/*
+ * The process, its mapping or the page (EFAULT) is gone: the rest waits for another reader. -EXDEV:
+ * another process maps it.
+ */
 static void give_up(struct shard *shard, struct fill *fill, int error)
 {
 	fill->served->is_dead |= error == -ESRCH;
 	return_pages(shard, fill, fill->next);
 	if (fill->next > 0)
 		resolve_wake_others(shard, fill->vm, fill->served, fill->first_page, fill->next);
-	/* Another process may take the rest of a dead one's; of a mapping that is gone, nobody. */
-	end(shard, fill, error == -ESRCH ? 0 : -ESRCH);
+	/* A mapping that is gone without a message yet: who asks again finds what came of it. */
+	end(shard, fill, error == -ESRCH || error == -EXDEV ? 0 : -ESRCH);
+}
+
+/*
+ * The next page is where @fill's process maps nothing (any more). What no process maps goes into
+ * the file, as after a disable: whoever maps it later finds it there.
+ */
+static void bring_to_nobody(struct shard *shard, struct fill *fill)
+{
+	if (fill->kind != FILL_BULK) {
+		give_up(shard, fill, -ENOENT);
+	} else if (served_of_page(shard, fill->vm, fill->first_page + fill->next)) {
+		give_up(shard, fill, -EXDEV);
+	} else {
+		put_in_file(shard, fill);
+		page_is_in(shard, fill, fill->next++, false);
+		if (fill->next == fill->count)
+			finish(shard, fill);
+	}
 }
 
 /* One step of copies. True unless the kernel wants a retry. */
@@ -489,7 +518,7 @@ static bool copy_step(struct shard *shard, struct fill *fill)
 	int error;
 
 	if (!resolve_address(fill->served, fill->first_page + fill->next, &pages, &address)) {
-		give_up(shard, fill, -ENOENT);
+		bring_to_nobody(shard, fill);
 		return true;
 	}
 	copy_record_begin(record, fill->first_page + fill->next, pages);

@@ -271,6 +271,11 @@ void served_unpoll_done(struct shard *shard, uint32_t index, int32_t result)
 		unpoll(shard, served);
 }
 
+static bool is_gone(const struct served *served)
+{
+	return served->leaving || served->is_dead;
+}
+
 struct served *served_of_page(const struct shard *shard, struct vm *vm, uint64_t page)
 {
 	const struct vm_shard *mine = shard_of_vm(shard, vm);
@@ -281,12 +286,21 @@ struct served *served_of_page(const struct shard *shard, struct vm *vm, uint64_t
 	for (uint32_t i = 0; i < mine->served_count; i++) {
 		struct served *served = mine->served[i];
 
-		if (served->leaving || served->is_dead ||
-			!spans_address(&served->spans, page, &address, &pages))
+		if (is_gone(served) || !spans_address(&served->spans, page, &address, &pages))
 			continue;
 		if (!served->is_child)
 			return served;
 		found = served;
 	}
 	return found;
+}
+
+struct served *served_of_vm(const struct shard *shard, struct vm *vm)
+{
+	const struct vm_shard *mine = shard_of_vm(shard, vm);
+
+	for (uint32_t i = 0; i < mine->served_count; i++)
+		if (!is_gone(mine->served[i]))
+			return mine->served[i];
+	return NULL;
 }

@@ -53,5 +53,7 @@ void served_poll_done(struct shard *shard, uint32_t index, int32_t result, bool 
 void served_unpoll_done(struct shard *shard, uint32_t index, int32_t result);
 /* One whose process maps @page, children last; NULL when there is none. */
 struct served *served_of_page(const struct shard *shard, struct vm *vm, uint64_t page);
+/* One whose process lives, whatever it maps; NULL when there is none. */
+struct served *served_of_vm(const struct shard *shard, struct vm *vm);
 
 #endif

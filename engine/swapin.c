@@ -2,8 +2,8 @@
 /*
  * Bringing the swapped pages of one chunk back: runs of pages whose slots follow each other are
  * read with one large read each, several at a time; the copies are made by fill.c in small steps.
- * Pages that a fault is reading are left to it. The chunk is done when nothing is out but what is
- * poisoned, or when no process is left that could take the pages.
+ * Pages that a fault is reading are left to it. What no process maps any more is put into the file.
+ * The chunk is done when nothing is out but what is poisoned, or when no process is left.
  */
 #include <errno.h>
 
@@ -27,7 +27,8 @@ static enum page_state state_of(const struct task *task, uint32_t i)
 	return page_state_of(page_load(&task->vm->table, task->first_page + i));
 }
 
-/* Pages with consecutive slots that lie behind each other in @served. */
+/* Pages with consecutive slots that lie behind each other in @served, or begin where it has none.
+ */
 static uint32_t run_length(const struct task *task, const struct served *served, uint32_t first)
 {
 	const page_word word = page_load(&task->vm->table, task->first_page + first);
@@ -35,8 +36,7 @@ static uint32_t run_length(const struct task *task, const struct served *served,
 	uint32_t count = 1;
 	uint64_t address;
 
-	if (!resolve_address(served, task->first_page + first, &limit, &address))
-		return 1;
+	(void)resolve_address(served, task->first_page + first, &limit, &address);
 	while (count < limit) {
 		const page_word next =
 			page_load(&task->vm->table, task->first_page + first + count);
@@ -56,6 +56,8 @@ static bool begin_run(struct shard *shard, struct task *task)
 	struct served *served = served_of_page(shard, task->vm, page);
 	uint32_t count;
 
+	if (!served)
+		served = served_of_vm(shard, task->vm);
 	if (!served) {
 		task->command->result.error = -ESRCH;
 		task->cursor++;

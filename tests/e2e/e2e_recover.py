@@ -13,6 +13,7 @@ import tempfile
 import time
 
 import vmswap_e2e
+from mapper import content, memory_of
 from vmswap_e2e import Skip, Vm, check, program, read_file, wait_until
 from vmswap_hold import close_in
 from vmswap_mapper import do, mapper
@@ -254,9 +255,11 @@ def test_memory_that_a_process_unmaps_while_there_is_no_daemon(rig):
     swapped_out(vm)
     do(owner, "check 0")
     vm.detach()
-    # Nobody maps what is out of it.
-    alone.process.stdin.close()
-    wait_until(lambda: daemon.rpc.call("vm.list")["vms"] == [], "the one that ended is collected")
+    Vm(daemon, "alone").detach()
+    fd = memory_of(alone.pid)
+    for page in range(64 * 256):
+        check(os.pread(fd, 4096, page * 4096) == content(page, 0), f"page {page} is not whole")
+    os.close(fd)
     daemon.check_idle()
     daemon.stop()
     nothing_left(rig, folder)

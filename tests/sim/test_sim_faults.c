@@ -224,7 +224,7 @@ Test(sim_faults, moved_memory_is_served_at_its_new_address)
 	sim_abandon(&sim);
 }
 
-Test(sim_faults, unmapped_memory_stays_out_and_the_rest_is_served)
+Test(sim_faults, memory_that_is_unmapped_comes_back_into_its_file)
 {
 	struct dispatch_result result;
 
@@ -234,13 +234,27 @@ Test(sim_faults, unmapped_memory_stays_out_and_the_rest_is_served)
 	sim_idle(&sim, 20);
 	cr_assert_eq(sim_dispatch(&sim, CHUNK_IN, 0, 1, &result), 0);
 
-	cr_assert_eq(result.error, -ESRCH);
-	cr_assert_eq(result.left_pages, 8);
-	cr_assert_eq(sim_pages(&sim).state[PAGE_SWAPPED], 8);
+	cr_assert_eq(result.error, 0);
+	cr_assert_eq(result.left_pages, 0);
+	cr_assert_eq(sim_pages(&sim).state[PAGE_RESIDENT], PAGES);
 	sim_read_all(&sim);
-	fake_kill(0);
-	sim_leave(&sim, 0);
-	sim_abandon(&sim);
+	sim_close(&sim);
+}
+
+Test(sim_faults, memory_that_one_of_two_processes_unmaps_goes_to_the_other)
+{
+	struct dispatch_result result;
+
+	open_out(2);
+
+	fake_unmap(0, address_of(8), 8 * PAGE_BYTES);
+	sim_idle(&sim, 20);
+	cr_assert_eq(sim_dispatch(&sim, CHUNK_IN, 0, 1, &result), 0);
+
+	cr_assert_eq(result.left_pages, 0);
+	cr_assert_eq(sim_stat(&sim, STAT_refilled_pages), 0);
+	sim_read_all(&sim);
+	sim_close(&sim);
 }
 
 Test(sim_faults, a_forked_child_is_served)

@@ -186,7 +186,7 @@ def remove(world, member, rng):
 
 
 def gap(world, member, _rng):
-    """The late mapper lets go of the memory when no worker serves, and is waited for by the next."""
+    """The late mapper lets go of the memory when no worker serves; the next one is told."""
     if not member.helper:
         return "no late mapper"
     if world.daemon.is_spared():
