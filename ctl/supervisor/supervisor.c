@@ -32,6 +32,9 @@
 #define TRIAL_S 10
 /* A guard that is not done by then is stopped, or waits for a CPU: guests wait, too. */
 #define GUARD_WAIT_MS 100
+/* A SIGTERM is passed on to workers that are ready within so long: later ones are of another story.
+ */
+#define END_MEMORY_S 30
 /* Names that a refusal to end mentions. */
 #define NAMES_MENTIONED 8u
 /* Our own descriptors beside those that are held. */
@@ -212,6 +215,20 @@ static void take_death(struct supervisor *supervisor)
 			(int)worker->pid, supervisor->restarts);
 }
 
+static void signal_worker(const struct supervisor *supervisor, int number)
+{
+	if (supervisor->worker.pid > 0)
+		(void)syscall(SYS_pidfd_send_signal, supervisor->worker.pidfd, number, NULL, 0);
+}
+
+/* The worker that was told died of something else, or before it could hear. */
+static void tell_end_again(const struct supervisor *supervisor)
+{
+	if (supervisor->end_asked_ns != 0 &&
+		clock_ns() - supervisor->end_asked_ns < END_MEMORY_S * NS_PER_S)
+		signal_worker(supervisor, SIGTERM);
+}
+
 void supervisor_worker_is_ready(struct supervisor *supervisor)
 {
 	const char *state_dir = supervisor->config->state_dir;
@@ -235,12 +252,7 @@ void supervisor_worker_is_ready(struct supervisor *supervisor)
 		(void)!write(supervisor->ready_fd, "", 1);
 		close_fd(take_fd(&supervisor->ready_fd));
 	}
-}
-
-static void signal_worker(const struct supervisor *supervisor, int number)
-{
-	if (supervisor->worker.pid > 0)
-		(void)syscall(SYS_pidfd_send_signal, supervisor->worker.pidfd, number, NULL, 0);
+	tell_end_again(supervisor);
 }
 
 void supervisor_kill_worker(struct supervisor *supervisor)
@@ -262,6 +274,7 @@ static void refuse_to_end(const struct supervisor *supervisor)
 
 static void take_end_signal(struct supervisor *supervisor)
 {
+	supervisor->end_asked_ns = clock_ns();
 	if (supervisor->worker.pid > 0)
 		signal_worker(supervisor, SIGTERM);
 	else if (store_count_of_guests(&supervisor->store) > 0)

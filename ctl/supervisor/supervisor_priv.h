@@ -50,6 +50,7 @@ struct supervisor {
 	uint32_t restarts;
 	uint64_t deaths_ns[SUPERVISOR_DEATHS_MAX]; /* the last ones, a ring */
 	uint32_t death_count;
+	uint64_t end_asked_ns; /* of the last SIGTERM; 0: none */
 	bool has_ended;
 	int exit_status;
 

@@ -12,7 +12,7 @@ import time
 import vmswap_e2e
 from vmswap_crash import (DEATHS_MAX, into_minimal_mode, into_waiting, next_worker, status_of,
                           worker_of)
-from vmswap_e2e import Console, check, program, wait_until
+from vmswap_e2e import Console, check, program, read_file, wait_until
 from vmswap_rpc import Rpc, RpcError
 
 
@@ -100,6 +100,25 @@ def test_crash_loops_end_in_waiting_for_the_operator(rig):
     check(answers[0]["mode"] == "normal", f"{answers}")
     daemon.signal(signal.SIGTERM)
     check(daemon.wait() == 0, "an orderly end")
+
+
+def test_a_sigterm_between_two_workers_is_not_lost(rig):
+    daemon = rig.daemon()
+    guest = rig.guest("--size", "64M", "--working-set", "20")
+    vm = daemon.attach(guest.pid)
+    vm.run("enable")
+    vm.run("swap_out")
+    worker = status_of(daemon)["worker_pid"]
+
+    daemon.signal(signal.SIGSTOP)
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: ") Z " in read_file(f"/proc/{worker}/stat"), "the worker is dead")
+    daemon.signal(signal.SIGTERM)
+    daemon.signal(signal.SIGCONT)
+
+    check(daemon.wait(30) == 0, "an orderly end")
+    check(guest.open_userfaultfds() == [], "the VM is let go")
+    guest.verify()
 
 
 def test_sigterm_ends_a_waiting_supervisor_that_holds_nothing_of_guests(rig):
