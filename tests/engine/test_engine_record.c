@@ -32,7 +32,8 @@ static uint64_t run_cycle(struct rig *rig, uint32_t cycle)
 	struct recording recording;
 
 	CHECK(vm_record_start(rig->vm, capacity) == 0);
-	CHECK(rig_enable(rig) > 0);
+	/* On a busy host the guest may have touched all of it again by then. */
+	(void)rig_enable(rig);
 	if (cycle % 2 == 0) {
 		struct dispatch_result result;
 
