@@ -8,6 +8,7 @@
 #include "ctl/attach.h"
 #include "ctl/children.h"
 #include "engine/engine.h"
+#include "engine/spans.h"
 #include "engine/successor.h"
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
@@ -83,6 +84,20 @@ static void describe(const struct ledger_process *kept, struct member *member)
 	member->target.uffd = -1;
 }
 
+/* What it moved or unmapped, for its predecessor or for nobody: the ledger does not follow that. */
+static void find_runs(
+	const struct member *member, const struct area_list *areas, struct process_spec *spec)
+{
+	static struct process_run runs[SPANS_MAX]; /* of the process that is adopted */
+	const int rc = member_find_runs(member, areas, runs, &spec->run_count);
+
+	if (rc > 0)
+		spec->runs = runs;
+	if (rc < 0)
+		log_error("where process %d (%s) has its memory cannot be told: %s",
+			(int)member->target.pid, member->target.comm, strerror(-rc));
+}
+
 static int adopt_process(struct attachment *attachment, uint32_t place)
 {
 	const struct ledger_vm *kept = ledger_vm(&attachment->ledger);
@@ -109,6 +124,7 @@ static int adopt_process(struct attachment *attachment, uint32_t place)
 	if (rc < 0)
 		return rc;
 	spec.pidfd = member->target.pidfd;
+	find_runs(member, &attachment->areas, &spec);
 	rc = vm_process_adopt(attachment->vm, &spec, &member->process);
 	if (rc < 0)
 		return rc;

@@ -10,7 +10,9 @@
 
 #include "ctl/maps.h"
 #include "ctl/problem.h"
+#include "engine/engine.h"
 #include "queue/base/assert.h"
+#include "queue/base/bits.h"
 #include "queue/base/err.h"
 
 struct cut {
@@ -141,6 +143,56 @@ int area_address(const struct mapping_list *list, const struct area *area, uint6
 	}
 	*ret_address = address;
 	return 0;
+}
+
+/* What @mapping, which overlaps it, has of @area. */
+static struct process_run run_of(
+	const struct mapping *mapping, const struct area *area, uint32_t region)
+{
+	const uint64_t from = MAX(mapping->file_offset, area->file_offset);
+	const uint64_t end = MIN(mapping_end(mapping), area->file_offset + area->size_bytes);
+
+	return (struct process_run){
+		.region = region,
+		.offset = from - area->file_offset,
+		.address = mapping->start + (from - mapping->file_offset),
+		.size_bytes = end - from,
+	};
+}
+
+static bool has_any(const struct process_run *runs, uint32_t count, const struct process_run *of)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (runs[i].region == of->region && runs[i].offset < of->offset + of->size_bytes &&
+			of->offset < runs[i].offset + runs[i].size_bytes)
+			return true;
+	return false;
+}
+
+int area_runs(const struct mapping_list *list, const struct area_list *areas,
+	const uint64_t *address, struct process_run *ret_runs, uint32_t max)
+{
+	const uint32_t pairs = areas->count * list->count;
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < 2 * pairs; i++) {
+		const bool is_second_pass = i >= pairs;
+		const uint32_t region = i % pairs / list->count;
+		const struct mapping *mapping = &list->item[i % list->count];
+		struct process_run run;
+
+		if (!overlaps(mapping, &areas->item[region]))
+			continue;
+		run = run_of(mapping, &areas->item[region], region);
+		if (!is_second_pass && run.address != address[region] + run.offset)
+			continue;
+		if (has_any(ret_runs, count, &run))
+			continue;
+		if (count == max)
+			return -E2BIG;
+		ret_runs[count++] = run;
+	}
+	return (int)count;
 }
 
 uint32_t area_filter(const struct area_list *areas, struct mapping_list *list)

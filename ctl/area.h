@@ -20,6 +20,7 @@
 struct mapping;
 struct mapping_list;
 struct problem;
+struct process_run;
 
 struct area {
 	dev_t device;
@@ -42,6 +43,13 @@ int area_collect(const struct mapping_list *const *lists, uint32_t count,
  * twice; -EINVAL: only a part of it is mapped.
  */
 int area_address(const struct mapping_list *list, const struct area *area, uint64_t *ret_address);
+
+/*
+ * All that the process with this list maps of the @areas, whose number is the run's region; what
+ * lies where @address says first, and no page twice. How many runs, at most @max; -E2BIG: more.
+ */
+int area_runs(const struct mapping_list *list, const struct area_list *areas,
+	const uint64_t *address, struct process_run *ret_runs, uint32_t max);
 
 /* Leaves in @list only the mappings of files that @areas cut; the count that is left. */
 uint32_t area_filter(const struct area_list *areas, struct mapping_list *list);

@@ -16,6 +16,7 @@
 #include "ctl/procfs.h"
 #include "ctl/remote.h"
 #include "engine/engine.h"
+#include "engine/spans.h"
 #include "queue/base/assert.h"
 #include "queue/base/err.h"
 #include "queue/base/log.h"
@@ -399,6 +400,37 @@ int member_check_maps(
 			(int)member->target.pid, member->target.comm);
 	}
 	return 0;
+}
+
+static bool has_moved(
+	const struct member *member, const struct area_list *areas, const struct mapping_list *list)
+{
+	for (uint32_t i = 0; i < areas->count; i++) {
+		uint64_t address = 0;
+
+		if (area_address(list, &areas->item[i], &address) < 0 ||
+			address != member->address[i])
+			return true;
+	}
+	return false;
+}
+
+int member_find_runs(const struct member *member, const struct area_list *areas,
+	struct process_run *ret_runs, uint32_t *ret_count)
+{
+	CLEANUP_FREE struct mapping *items = calloc(MAPPINGS_MAX + 1, sizeof(*items));
+	struct mapping_list list = {.item = items};
+	int rc = items ? read_file_maps(member->target.pid, areas, items, &list.count) : -ENOMEM;
+
+	if (rc < 0)
+		return member_is_alive(member) ? rc : 0;
+	if (!has_moved(member, areas, &list))
+		return 0;
+	rc = area_runs(&list, areas, member->address, ret_runs, SPANS_MAX);
+	if (rc < 0)
+		return rc;
+	*ret_count = (uint32_t)rc;
+	return 1;
 }
 
 bool member_has_unmapped(const struct member *member, const struct area_list *areas)

@@ -18,6 +18,7 @@
 struct engine;
 struct ledger_entry;
 struct problem;
+struct process_run;
 struct vm;
 
 struct member {
@@ -66,6 +67,12 @@ int member_hold(struct member *member, const int *fds);
 /* 0 while each area lies where it lay, or nowhere; -EREMCHG with reason "mapping-changed". */
 int member_check_maps(
 	const struct member *member, const struct area_list *areas, struct problem *problem);
+/*
+ * 1: it has moved or unmapped some of its memory, and @ret_runs, room for SPANS_MAX, say what it maps
+ * now. 0: all lies where it lay, or it has died. -errno: that cannot be told.
+ */
+int member_find_runs(const struct member *member, const struct area_list *areas,
+	struct process_run *ret_runs, uint32_t *ret_count);
 /* Alive or not: it does not map the memory any more. */
 bool member_has_unmapped(const struct member *member, const struct area_list *areas);
 /* A successor lets go of it from here on; the engine's part of leaving, see vm_process_remove(). */

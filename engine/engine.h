@@ -88,6 +88,14 @@ uint64_t vm_metadata_bytes(const struct vm *vm);
 uint64_t vm_metadata_max_bytes(const struct vm *vm);
 void vm_set_dwell(struct vm *vm, uint32_t dwell_ms);
 
+/* Where a process maps a part of a region. */
+struct process_run {
+	uint32_t region;
+	uint64_t offset; /* from the region's beginning; bytes */
+	uint64_t address;
+	uint64_t size_bytes;
+};
+
 /* A process that maps the VM's memory. */
 struct process_spec {
 	int pid;
@@ -95,6 +103,10 @@ struct process_spec {
 	const uint64_t *address; /* of each region in this process; 0: not mapped there */
 	const int *uffds; /* one a shard, made in this process, no handshake yet; ownership moves */
 	uint64_t tag;	  /* told of its children */
+	/* For vm_process_adopt(), of one that has moved or unmapped memory since it was added: all
+	 * that is mapped still, no page twice. NULL: everything lies at @address. */
+	const struct process_run *runs;
+	uint32_t run_count;
 };
 
 /*

@@ -89,23 +89,74 @@ static int register_process(const struct vm *vm, const struct vm_process *proces
 	return 0;
 }
 
+/* Mapped in one run, and of one shard. */
+struct owned_run {
+	uint64_t address;
+	uint64_t size_bytes;
+	int uffd;
+};
+
+struct run_cursor {
+	uint32_t span;
+	uint64_t done; /* pages of it */
+};
+
+/* Through all that the process mapped when it came. */
+static bool next_run(const struct vm *vm, const struct vm_process *process,
+	struct run_cursor *cursor, struct owned_run *ret_run)
+{
+	const struct span *span = &process->spans.span[cursor->span];
+	struct piece piece;
+	uint64_t page;
+	uint64_t count;
+
+	if (cursor->span < process->spans.count && cursor->done == span->pages) {
+		*cursor = (struct run_cursor){.span = cursor->span + 1};
+		span++;
+	}
+	if (cursor->span == process->spans.count)
+		return false;
+	page = span->first_page + cursor->done;
+	piece = piece_at(vm, (uint32_t)(page / CHUNK_PAGES));
+	count = (uint64_t)(piece.first_chunk + piece.chunk_count) * CHUNK_PAGES - page;
+	count = MIN(count, span->pages - cursor->done);
+	*ret_run = (struct owned_run){
+		.address = span->address + cursor->done * PAGE_BYTES,
+		.size_bytes = count * PAGE_BYTES,
+		.uffd = process->uffd[piece.shard],
+	};
+	cursor->done += count;
+	return true;
+}
+
 /*
- * What a predecessor had registered, or was about to; a second time does nothing. Of some pieces
- * nothing may be mapped there any more, which is -EINVAL: what a process unmaps or moves while
- * there is no daemon is told by messages that wait. Pages may be out: whatever fails, nothing is
- * unregistered.
+ * What a predecessor had registered, or was about to; a second time does nothing. It may have been
+ * unmapped a moment ago, which is -EINVAL: the message of that is still to come. Pages may be out:
+ * whatever fails, nothing is unregistered.
  */
 static int register_again(const struct vm *vm, const struct vm_process *process)
 {
-	for (uint32_t chunk = 0; chunk < vm->chunk_count;) {
-		const int error = register_piece(vm, process, chunk);
+	struct run_cursor cursor = {0};
+	struct owned_run run;
+
+	while (next_run(vm, process, &cursor, &run)) {
+		const int error =
+			uffd_register(run.uffd, run.address, run.size_bytes, wants_wp(vm));
 
 		if (error && error != -EINVAL)
 			return error;
 		PROBE(process, registering);
-		chunk += piece_at(vm, chunk).chunk_count;
 	}
 	return 0;
+}
+
+static void wake_all(const struct vm *vm, const struct vm_process *process)
+{
+	struct run_cursor cursor = {0};
+	struct owned_run run;
+
+	while (next_run(vm, process, &cursor, &run))
+		(void)uffd_wake(run.uffd, run.address, run.size_bytes);
 }
 
 /* It maps nothing; its removal is under way. */
@@ -140,22 +191,36 @@ static int handshake(const struct vm *vm, const struct vm_process *process, bool
 	return 0;
 }
 
-static int make_spans(
-	const struct vm *vm, const struct vm_process *process, struct spans *ret_spans)
+static int spans_of_regions(const struct vm *vm, struct vm_process *process)
 {
-	memset(ret_spans, 0, sizeof(*ret_spans));
-	for (uint32_t i = 0; i < vm->region_count; i++) {
-		const struct region *region = &vm->region[i];
-		int error;
+	int error = 0;
 
-		if (process->address[i] == 0)
-			continue;
-		error = spans_add(ret_spans, process->address[i], region->size_bytes / PAGE_BYTES,
-			(uint64_t)region->first_chunk * CHUNK_PAGES);
-		if (error)
-			return error;
+	for (uint32_t i = 0; i < vm->region_count && !error; i++) {
+		const struct region *region = &vm->region[i];
+
+		if (process->address[i] != 0)
+			error = spans_add(&process->spans, process->address[i],
+				region->size_bytes / PAGE_BYTES,
+				(uint64_t)region->first_chunk * CHUNK_PAGES);
 	}
-	return 0;
+	return error;
+}
+
+static int spans_of_runs(
+	const struct vm *vm, const struct process_spec *spec, struct vm_process *process)
+{
+	int error = 0;
+
+	for (uint32_t i = 0; i < spec->run_count && !error; i++) {
+		const struct process_run *run = &spec->runs[i];
+		const struct region *region = &vm->region[run->region];
+
+		ASSERT(run->region < vm->region_count);
+		ASSERT(run->offset + run->size_bytes <= region->size_bytes);
+		error = spans_add(&process->spans, run->address, run->size_bytes / PAGE_BYTES,
+			(uint64_t)region->first_chunk * CHUNK_PAGES + run->offset / PAGE_BYTES);
+	}
+	return error;
 }
 
 /* One command to one shard, answered. */
@@ -180,8 +245,7 @@ static void unserve(struct vm *vm, uint32_t index, uint32_t shard_count)
 static int serve(struct vm *vm, uint32_t index)
 {
 	struct vm_process *process = &vm->process[index];
-	struct spans spans;
-	int error = make_spans(vm, process, &spans);
+	int error = 0;
 
 	for (uint32_t i = 0; !error && i < vm->shard_count; i++) {
 		struct command command = {
@@ -189,7 +253,7 @@ static int serve(struct vm *vm, uint32_t index)
 			.process = index,
 			.uffd = process->uffd[i],
 			.tag = process->tag,
-			.spans = &spans,
+			.spans = &process->spans,
 		};
 
 		error = (int)tell(vm, i, &command);
@@ -219,7 +283,9 @@ static int process_open(
 	process->pagemap = guest_pagemap_open(spec->pid);
 	memcpy(process->uffd, spec->uffds, vm->shard_count * sizeof(process->uffd[0]));
 	memcpy(process->address, spec->address, vm->region_count * sizeof(process->address[0]));
-	return process->pidfd < 0 ? process->pidfd : 0;
+	if (process->pidfd < 0)
+		return process->pidfd;
+	return spec->runs ? spans_of_runs(vm, spec, process) : spans_of_regions(vm, process);
 }
 
 /* Registers for good, or for a moment to learn whether it can be done. */
@@ -253,6 +319,16 @@ static void decide_marks(struct vm *vm)
 		atomic_store(&vm->has_marks, false);
 }
 
+/* Before a shard may hear of it. Pairs with vm_piece_address(), which does not zap at an address that
+ * is something else by now. */
+static void set_moved(struct vm *vm, uint32_t index, bool has_moved)
+{
+	if (has_moved)
+		atomic_fetch_or(&vm->moved_processes, 1u << index);
+	else
+		atomic_fetch_and(&vm->moved_processes, ~(1u << index));
+}
+
 /* A process in a free place, served but not counted yet. On error its descriptors are closed. */
 static int open_and_serve(
 	struct vm *vm, const struct process_spec *spec, bool is_adopted, uint32_t *ret_index)
@@ -268,6 +344,7 @@ static int open_and_serve(
 	error = process_open(vm, spec, &vm->process[index]);
 	if (!error)
 		error = handshake(vm, &vm->process[index], is_adopted);
+	set_moved(vm, index, spec->runs != NULL);
 	if (!error)
 		error = serve(vm, index);
 	if (error) {
@@ -287,7 +364,6 @@ int vm_process_add(struct vm *vm, const struct process_spec *spec, uint32_t *ret
 	if (error)
 		return error;
 	PROBE(process, served);
-	atomic_fetch_and(&vm->moved_processes, ~(1u << index));
 	error = probe_or_register(vm, &vm->process[index]);
 	if (error) {
 		unserve(vm, index, vm->shard_count);
@@ -373,7 +449,7 @@ int vm_resume(struct vm *vm)
 	/* Whoever waits faults again: what the predecessor had read is not there any more. */
 	for (uint32_t i = 0; i < PROCESSES_MAX; i++)
 		if (vm->process[i].is_used)
-			each_range(vm, &vm->process[i], vm->chunk_count, uffd_wake);
+			wake_all(vm, &vm->process[i]);
 	return 0;
 }
 

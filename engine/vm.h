@@ -70,6 +70,7 @@ struct vm_process {
 	int pagemap; /* -1 when it could not be opened */
 	int uffd[SHARDS_MAX];
 	uint64_t address[REGIONS_MAX];
+	struct spans spans; /* when it came; shards have copies that follow its moves */
 };
 
 struct vm {

@@ -187,6 +187,28 @@ def test_memory_that_a_process_unmaps_in_the_gap_costs_the_others_nothing(rig):
     daemon.stop()
 
 
+def test_other_memory_in_the_place_of_what_was_unmapped_is_left_alone(rig):
+    """It was told of, to a worker that is dead: the next one looks for itself."""
+    daemon = rig.daemon("--swap-limit", "1G")
+    owner = mapper(rig, "owner", "own", 64)
+    other = mapper(rig, "other", "join", owner.pid)
+    vm = daemon.attach(owner.pid, other.pid, name="pair")
+    vm.run("enable")
+    vm.run("swap_out")
+    do(other, "renew")
+
+    kill_worker(daemon)
+
+    do(other, f"zeros 0 {64 * 256}")
+    do(owner, "check 0")
+    vm = taken_over(daemon, "pair")
+    vm.run("disable")
+    daemon.rpc.call("vm.remove", vm=vm.name, pid=other.pid)
+    vm.detach()
+    do(other, f"zeros 0 {64 * 256}")
+    daemon.stop()
+
+
 def test_a_qemu_guest_survives_kills(rig):
     daemon = rig.daemon("--swap-limit", "2G")
     guest = rig.qemu()

@@ -150,6 +150,8 @@ static void adopt_process(struct sim *sim, uint32_t process)
 		.pidfd = fake_process_pidfd(process),
 		.address = address,
 		.uffds = uffds,
+		.runs = sim->has_runs[process] ? sim->run[process] : NULL,
+		.run_count = sim->run_count[process],
 	};
 	uint32_t index;
 

@@ -15,6 +15,7 @@
 
 #define SIM_FEATURES (UFFD_WP | UFFD_WP_ASYNC_MARK | UFFD_CAN_POISON | UFFD_EVENTS)
 #define SIM_REGIONS  2u
+#define SIM_RUNS     2u
 
 struct sim_config {
 	uint64_t seed;
@@ -44,6 +45,10 @@ struct sim {
 	int engine_fd[ENGINE_PARTS];
 	int vm_fd[VM_PARTS];
 	bool is_joined[FAKE_PROCESSES_MAX];
+	/* Of one that has moved memory; no runs: all lies where it lay. */
+	struct process_run run[FAKE_PROCESSES_MAX][SIM_RUNS];
+	bool has_runs[FAKE_PROCESSES_MAX];
+	uint32_t run_count[FAKE_PROCESSES_MAX];
 	int uffd[FAKE_PROCESSES_MAX][FAKE_SHARDS_MAX];
 };
 

@@ -151,6 +151,38 @@ static void memory_with_a_hole(void)
 	unmap_when_nobody_listens(OF_FIRST, 20);
 }
 
+/* Whether the message was read by the dead worker or waits for us. */
+static void move_memory(bool is_told)
+{
+	const uint64_t to = sim_address(1);
+
+	fake_move(0, sim_address(0), PAGES * PAGE_BYTES, to);
+	if (is_told)
+		sim_idle(&sim, TURNS_MAX);
+	fake_crash();
+	sim.has_runs[0] = true;
+	sim.run_count[0] = 1;
+	sim.run[0][0] = (struct process_run){.address = to, .size_bytes = PAGES * PAGE_BYTES};
+	ASSERT(sim_adopt(&sim) == 0);
+	sim_resume(&sim);
+	for (uint64_t page = 0; page < PAGES; page++) {
+		(void)fake_touch(0, to + page * PAGE_BYTES, false);
+		sim_settle_guests(&sim);
+	}
+	fake_verify();
+	_Exit(0);
+}
+
+static void memory_that_has_moved(void)
+{
+	move_memory(true);
+}
+
+static void memory_that_moves_meanwhile(void)
+{
+	move_memory(false);
+}
+
 /* A link is a hint: a wrong one goes, and nothing else. A slot is the truth. */
 static const struct {
 	const char *name;
@@ -164,6 +196,8 @@ static const struct {
 	{"a registration that fails", registration_that_fails, 0},
 	{"memory that a process has unmapped meanwhile", memory_that_is_unmapped, 0},
 	{"memory of which it has unmapped a part", memory_with_a_hole, 0},
+	{"memory that has moved", memory_that_has_moved, 0},
+	{"memory that moves meanwhile", memory_that_moves_meanwhile, 0},
 	{"a slot of another shard", slot_of_another_shard, -EBADMSG},
 	{"one slot of two pages", slot_of_two_pages, -EBADMSG},
 	{"a slot that is free", slot_that_is_free, -EBADMSG},

@@ -9,10 +9,12 @@ back-end for tests.
 Lines on stdin: `check` verifies every page, `write` gives every page new content (the generation is
 told with the command: `check 3`; `check 3 100` leaves the first hundred out), `discard FIRST COUNT`
 gives pages back with MADV_REMOVE, `zeros FIRST COUNT` verifies that pages are zero, `peek` reads
-one page in 300, `unmap` lets go, `exec` runs the program anew, with another memory. `fork` makes a
+one page in 300, `unmap` lets go, `renew` lets go and maps other memory, untouched, in the same place
+(`zeros` then reads that), `exec` runs the program anew, with another memory. `fork` makes a
 child that maps the memory and waits; `child check 3` lets the youngest verify and end, `child end`
 end at once; `join` waits for its end.
 """
+import ctypes
 import mmap
 import os
 import sys
@@ -51,6 +53,21 @@ def verify(memory, generation, first=0):
             print(f"BAD page={page} begins {memory[page * PAGE:page * PAGE + 8]!r}", flush=True)
             return
     print("OK checked", flush=True)
+
+
+def address_of(memory):
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
+
+def renew(memory):
+    """The kernel takes the same place again; if not this test would say nothing."""
+    size, place = len(memory), address_of(memory)
+    memory.close()
+    fd = os.memfd_create("other")
+    os.ftruncate(fd, size)
+    other = mmap.mmap(fd, 0)
+    print("OK renewed" if address_of(other) == place else "BAD not in the same place", flush=True)
+    return other
 
 
 class Child:
@@ -110,6 +127,8 @@ def main():
             children[-1].tell(" ".join(words[1:]))
         elif words[0] == "join":
             children.pop().join()
+        elif words[0] == "renew":
+            memory = renew(memory)
         elif words[0] == "exec":
             os.execv(sys.executable, [sys.executable, "-B", __file__, "own", "16"])
         else:

@@ -6,6 +6,7 @@
 
 #include "ctl/maps.h"
 #include "ctl/problem.h"
+#include "engine/engine.h"
 #include "queue/base/bits.h"
 
 #define FILE_A 100
@@ -156,4 +157,77 @@ Test(area, mappings_merge_only_when_addresses_and_offsets_continue)
 	cr_expect(!area_merge(&first, &elsewhere));
 	cr_expect(area_merge(&first, &next));
 	cr_expect_eq(first.end, 0x10000000 + 2 * MIB);
+}
+
+static const struct area_list two_areas = {
+	.count = 2,
+	.item = {{.device = 1, .inode = FILE_A, .file_offset = 0, .size_bytes = 4 * MIB},
+		{.device = 1, .inode = FILE_A, .file_offset = 4 * MIB, .size_bytes = 4 * MIB}},
+};
+
+#define PLACE	  0x10000000u
+#define ELSEWHERE 0x70000000u
+
+static const uint64_t places[] = {PLACE, PLACE + 4 * MIB};
+
+static void expect_run(const struct process_run *run, const struct process_run *expected)
+{
+	cr_expect_eq(run->region, expected->region);
+	cr_expect_eq(run->offset, expected->offset);
+	cr_expect_eq(run->address, expected->address);
+	cr_expect_eq(run->size_bytes, expected->size_bytes);
+}
+
+Test(area, what_is_left_of_unmapped_memory_is_found)
+{
+	struct mapping items[] = {
+		map(PLACE, MIB, 0, FILE_A), map(PLACE + 3 * MIB, 3 * MIB, 3 * MIB, FILE_A)};
+	const struct mapping_list list = {.item = items, .count = 2};
+	struct process_run runs[8];
+
+	cr_assert_eq(area_runs(&list, &two_areas, places, runs, 8), 3);
+	expect_run(&runs[0], &(struct process_run){0, 0, PLACE, MIB});
+	expect_run(&runs[1], &(struct process_run){0, 3 * MIB, PLACE + 3 * MIB, MIB});
+	expect_run(&runs[2], &(struct process_run){1, 0, PLACE + 4 * MIB, 2 * MIB});
+}
+
+Test(area, moved_memory_is_found_where_it_is)
+{
+	struct mapping items[] = {map(ELSEWHERE, 8 * MIB, 0, FILE_A)};
+	const struct mapping_list list = {.item = items, .count = 1};
+	struct process_run runs[8];
+
+	cr_assert_eq(area_runs(&list, &two_areas, places, runs, 8), 2);
+	expect_run(&runs[1], &(struct process_run){1, 0, ELSEWHERE + 4 * MIB, 4 * MIB});
+}
+
+Test(area, another_file_at_the_same_place_is_not_taken_for_memory)
+{
+	struct mapping items[] = {map(PLACE, 8 * MIB, 0, FILE_B)};
+	const struct mapping_list list = {.item = items, .count = 1};
+	struct process_run runs[8];
+
+	cr_expect_eq(area_runs(&list, &two_areas, places, runs, 8), 0);
+}
+
+Test(area, of_memory_that_is_mapped_twice_the_place_of_before_counts)
+{
+	struct mapping items[] = {
+		map(ELSEWHERE, 8 * MIB, 0, FILE_A), map(PLACE, 4 * MIB, 0, FILE_A)};
+	const struct mapping_list list = {.item = items, .count = 2};
+	struct process_run runs[8];
+
+	cr_assert_eq(area_runs(&list, &two_areas, places, runs, 8), 2);
+	expect_run(&runs[0], &(struct process_run){0, 0, PLACE, 4 * MIB});
+	expect_run(&runs[1], &(struct process_run){1, 0, ELSEWHERE + 4 * MIB, 4 * MIB});
+}
+
+Test(area, more_runs_than_there_is_room_for_are_told)
+{
+	struct mapping items[] = {
+		map(PLACE, MIB, 0, FILE_A), map(PLACE + 3 * MIB, MIB, 3 * MIB, FILE_A)};
+	const struct mapping_list list = {.item = items, .count = 2};
+	struct process_run runs[1];
+
+	cr_expect_eq(area_runs(&list, &two_areas, places, runs, 1), -E2BIG);
 }
