@@ -55,22 +55,26 @@ static void handle_removed(
 	}
 }
 
-static void layout_changed(struct shard *shard, struct served *served, enum engine_event_kind kind,
+static void post(struct shard *shard, const struct served *served, enum engine_event_kind kind,
 	uint64_t address, int error)
 {
-	struct vm *vm = served->vm;
-
-	/* pairs with vm_piece_address(): no zap at an address that is something else by now */
-	if (!served->is_child)
-		atomic_fetch_or_explicit(
-			&vm->moved_processes, 1u << served->process, memory_order_release);
 	shard_post(shard, &(struct engine_event){
 				  .kind = kind,
-				  .vm = vm,
+				  .vm = served->vm,
 				  .process = served->process,
 				  .page = address,
 				  .error = error,
 			  });
+}
+
+static void layout_changed(struct shard *shard, struct served *served, enum engine_event_kind kind,
+	uint64_t address, int error)
+{
+	/* pairs with vm_piece_address(): no zap at an address that is something else by now */
+	if (!served->is_child)
+		atomic_fetch_or_explicit(
+			&served->vm->moved_processes, 1u << served->process, memory_order_release);
+	post(shard, served, kind, address, error);
 }
 
 static uint64_t keep_children(struct shard *shard, const struct served *parent,
@@ -123,7 +127,7 @@ void event_forked(
 		close_fd(uffd); /* @shard close */
 	if (!error && !is_kept && shard->engine->children.keep)
 		error = -ENOTCONN;
-	layout_changed(shard, served, ENGINE_PROCESS_FORKED, 0, error);
+	post(shard, served, ENGINE_PROCESS_FORKED, 0, error);
 }
 
 void event_handle(struct shard *shard, struct served *served, const struct uffd_message *message)

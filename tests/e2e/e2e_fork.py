@@ -147,6 +147,27 @@ def test_a_child_goes_on_by_itself_after_disable(rig):
     daemon.check_idle()
 
 
+def test_memory_goes_out_again_once_the_children_have_ended(rig):
+    daemon = rig.daemon("--swap-limit", "1G")
+    vmm = mapper(rig, "vmm", "own", MIB)
+    vm = daemon.attach(vmm.pid, name="one")
+    vm.run("enable")
+    vm.run("swap_out")
+
+    do(vmm, "fork")
+    vmm.send("child end\njoin\n")
+    vmm.expect("^OK ended")
+
+    do(vmm, "check 0")
+    for _ in range(2):
+        vm.run("enable")
+        vm.run("swap_out")
+        check(vm.metrics()["swap_pages"] > 0, f"{vm.metrics()}")
+        do(vmm, "check 0")
+        vm.run("disable")
+    daemon.stop()
+
+
 def test_nothing_is_left_of_children_that_end(rig):
     daemon, vmm, vm = out(rig)
     before = kept(daemon)
