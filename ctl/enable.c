@@ -137,6 +137,18 @@ static void give_back(struct attachment *attachment)
 		children_forget(&attachment->ledger);
 }
 
+static int explain_register(struct job *job, int error)
+{
+	if (error == -ESTALE)
+		return problem_set(&job->result.problem, error, "mapping-changed",
+			"a process of %s has moved or unmapped guest memory: remove it from the VM "
+			"if it maps none any more, else detach the VM and attach it again",
+			job->vm_name);
+	return problem_set(&job->result.problem, error,
+		error == -EBUSY ? "userfaultfd-present" : "register-failed",
+		"the memory of %s cannot be registered: %s", job->vm_name, strerror(-error));
+}
+
 int enable_run(struct worker *worker, struct job *job)
 {
 	struct vm *vm = worker_attachment(worker)->vm;
@@ -150,14 +162,9 @@ int enable_run(struct worker *worker, struct job *job)
 		return rc;
 	vm_stats_read(vm, &stats);
 	operation_expect(job, stats.resident_pages);
-	if (!was_registered) {
-		rc = vm_register(vm);
-		if (rc < 0)
-			return problem_set(&job->result.problem, rc,
-				rc == -EBUSY ? "userfaultfd-present" : "register-failed",
-				"the memory of %s cannot be registered: %s", job->vm_name,
-				strerror(-rc));
-	}
+	rc = was_registered ? 0 : vm_register(vm);
+	if (rc < 0)
+		return explain_register(job, rc);
 	PROBE(enable, registered);
 	rc = stage_all(worker, job);
 	if (rc < 0 && !was_registered)

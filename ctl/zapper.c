@@ -48,8 +48,10 @@ static int zap_member(struct attachment *attachment, const struct member *member
 	if (rc == -ENOENT)
 		return 0;
 	if (rc < 0)
-		return problem_set(problem, rc, "internal", "chunk %u has no address: %s", first,
-			strerror(-rc));
+		return problem_set(problem, rc, "mapping-changed",
+			"process %d (%s) has moved or unmapped guest memory: remove it from the VM "
+			"if it maps none any more, else detach the VM and attach it again",
+			(int)member->target.pid, member->target.comm);
 	rc = zap_range(member, address, size_bytes, problem);
 	if (rc == -ENOMEM) /* the process unmapped a part; madvise did the rest */
 		return 0;
@@ -77,7 +79,7 @@ int zapper_zap(
 		return zap_from_outside(attachment, first, count, problem);
 	for (uint32_t i = 0; i < attachment->member_count && rc == 0; i++)
 		rc = zap_member(attachment, &attachment->member[i], first, count, problem);
-	if (rc == 0 || attachment->zap == ZAP_INJECT)
+	if (rc == 0 || rc == -ESTALE || attachment->zap == ZAP_INJECT)
 		return rc;
 	if (rc == -EPERM) /* for good: do not ask a thousand times */
 		attachment->zap = ZAP_PAGEOUT;

@@ -123,7 +123,10 @@ int vm_process_add(struct vm *vm, const struct process_spec *process, uint32_t *
 void vm_process_remove(struct vm *vm, uint32_t process);
 uint32_t vm_process_count(const struct vm *vm);
 
-/* Takes over the faults in all processes, or gives them back: needs no page out. -errno. */
+/*
+ * Takes over the faults in all processes, or gives them back: needs no page out. -errno; -ESTALE: a
+ * process has moved or unmapped memory since it was added.
+ */
 int vm_register(struct vm *vm);
 int vm_unregister(struct vm *vm);
 bool vm_is_registered(const struct vm *vm);

@@ -393,6 +393,7 @@ void vm_process_remove(struct vm *vm, uint32_t index)
 	unregister_up_to(vm, process, vm->chunk_count);
 	PROBE(process, unregistered);
 	unserve(vm, index, vm->shard_count);
+	set_moved(vm, index, false);
 	process_close(vm, process);
 	vm->process_count--;
 	if (vm->process_count == 0)
@@ -413,6 +414,9 @@ static void unregister_all(struct vm *vm, uint32_t end)
 
 int vm_register(struct vm *vm)
 {
+	/* At an address of before may be something else. */
+	if (atomic_load_explicit(&vm->moved_processes, memory_order_acquire) != 0)
+		return -ESTALE;
 	atomic_store(&vm_header(vm)->is_registered, true);
 	PROBE(process, noted);
 	for (uint32_t i = 0; i < PROCESSES_MAX; i++) {

@@ -115,6 +115,30 @@ def test_a_process_that_still_maps_the_memory_cannot_be_removed(rig):
     daemon.check_idle()
 
 
+def test_memory_in_the_place_of_what_was_unmapped_is_not_registered(rig):
+    daemon = rig.daemon()
+    owner = mapper(rig, "owner", "own", MIB)
+    late = mapper(rig, "late", "join", owner.pid)
+    vm = daemon.attach(owner.pid, late.pid)
+    vm.run("enable")
+    vm.run("swap_out")
+    do(late, "renew")
+    vm.run("disable")
+
+    said = vm.wait_job(vm.start("enable"))
+
+    check(said["state"] == "failed" and "moved or unmapped" in said["error"], f"{said}")
+    check("remove it from the VM" in said["error"], f"{said}")
+    do(late, f"zeros 0 {PAGES}")
+    daemon.rpc.call("vm.remove", vm=vm.name, pid=late.pid)
+    vm.run("enable")
+    vm.run("swap_out")
+    do(owner, "check 0")
+    do(late, f"zeros 0 {PAGES}")
+    vm.detach()
+    daemon.check_idle()
+
+
 def test_page_tables_stay_within_their_budget(rig):
     daemon = rig.daemon()
     owner = mapper(rig, "owner", "own", MIB)
