@@ -10,10 +10,12 @@
 
 #include "ctl/maps.h"
 #include "ctl/problem.h"
-#include "engine/engine.h"
+#include "engine/process_spec.h"
 #include "queue/base/assert.h"
 #include "queue/base/bits.h"
 #include "queue/base/err.h"
+
+#define ANYWHERE UINT64_MAX
 
 struct cut {
 	dev_t device;
@@ -169,30 +171,46 @@ static bool has_any(const struct process_run *runs, uint32_t count, const struct
 	return false;
 }
 
+/* Runs that grow. */
+struct runs {
+	struct process_run *run;
+	uint32_t count;
+	uint32_t max;
+};
+
+/* Of @area, number @region: what lies as if it began at @address, or ANYWHERE. -E2BIG. */
+static int add_runs(struct runs *runs, const struct mapping_list *list, const struct area *area,
+	uint32_t region, uint64_t address)
+{
+	for (uint32_t i = 0; i < list->count; i++) {
+		struct process_run run;
+
+		if (!overlaps(&list->item[i], area))
+			continue;
+		run = run_of(&list->item[i], area, region);
+		if (address != ANYWHERE && run.address != address + run.offset)
+			continue;
+		if (has_any(runs->run, runs->count, &run))
+			continue;
+		if (runs->count == runs->max)
+			return -E2BIG;
+		runs->run[runs->count++] = run;
+	}
+	return 0;
+}
+
 int area_runs(const struct mapping_list *list, const struct area_list *areas,
 	const uint64_t *address, struct process_run *ret_runs, uint32_t max)
 {
-	const uint32_t pairs = areas->count * list->count;
-	uint32_t count = 0;
+	struct runs runs = {.run = ret_runs, .max = max};
+	int rc = 0;
 
-	for (uint32_t i = 0; i < 2 * pairs; i++) {
-		const bool is_second_pass = i >= pairs;
-		const uint32_t region = i % pairs / list->count;
-		const struct mapping *mapping = &list->item[i % list->count];
-		struct process_run run;
-
-		if (!overlaps(mapping, &areas->item[region]))
-			continue;
-		run = run_of(mapping, &areas->item[region], region);
-		if (!is_second_pass && run.address != address[region] + run.offset)
-			continue;
-		if (has_any(ret_runs, count, &run))
-			continue;
-		if (count == max)
-			return -E2BIG;
-		ret_runs[count++] = run;
+	for (uint32_t i = 0; rc == 0 && i < areas->count; i++) {
+		rc = add_runs(&runs, list, &areas->item[i], i, address[i]);
+		if (rc == 0)
+			rc = add_runs(&runs, list, &areas->item[i], i, ANYWHERE);
 	}
-	return (int)count;
+	return rc < 0 ? rc : (int)runs.count;
 }
 
 uint32_t area_filter(const struct area_list *areas, struct mapping_list *list)

@@ -334,6 +334,7 @@ int inject_close_copies(const struct target *target, const int *remote, const in
 	ASSERT(count <= SHARDS_MAX);
 	if (rc < 0)
 		return rc;
+	ASSERT(injection);
 	/* Not before no other injection is at work there: that of a worker that died may be. */
 	for (uint32_t i = 0; i < count; i++)
 		if (remote[i] >= 0 && remote_is_copy(target->pid, remote[i], fds[i]))

@@ -68,8 +68,8 @@ int member_hold(struct member *member, const int *fds);
 int member_check_maps(
 	const struct member *member, const struct area_list *areas, struct problem *problem);
 /*
- * 1: it has moved or unmapped some of its memory, and @ret_runs, room for SPANS_MAX, say what it maps
- * now. 0: all lies where it lay, or it has died. -errno: that cannot be told.
+ * 1: it has moved or unmapped some of its memory, and @ret_runs, room for SPANS_MAX, say what it
+ * maps now. 0: all lies where it lay, or it has died. -errno: that cannot be told.
  */
 int member_find_runs(const struct member *member, const struct area_list *areas,
 	struct process_run *ret_runs, uint32_t *ret_count);

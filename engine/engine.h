@@ -16,6 +16,7 @@
 #include "engine/child.h"
 #include "engine/dispatch.h"
 #include "engine/limits.h"
+#include "engine/process_spec.h"
 #include "engine/recorder.h"
 #include "engine/stats.h"
 #include "io/swapfile.h"
@@ -87,27 +88,6 @@ uint32_t vm_chunk_count(const struct vm *vm);
 uint64_t vm_metadata_bytes(const struct vm *vm);
 uint64_t vm_metadata_max_bytes(const struct vm *vm);
 void vm_set_dwell(struct vm *vm, uint32_t dwell_ms);
-
-/* Where a process maps a part of a region. */
-struct process_run {
-	uint32_t region;
-	uint64_t offset; /* from the region's beginning; bytes */
-	uint64_t address;
-	uint64_t size_bytes;
-};
-
-/* A process that maps the VM's memory. */
-struct process_spec {
-	int pid;
-	int pidfd;		 /* dup'ed */
-	const uint64_t *address; /* of each region in this process; 0: not mapped there */
-	const int *uffds; /* one a shard, made in this process, no handshake yet; ownership moves */
-	uint64_t tag;	  /* told of its children */
-	/* For vm_process_adopt(), of one that has moved or unmapped memory since it was added: all
-	 * that is mapped still, no page twice. NULL: everything lies at @address. */
-	const struct process_run *runs;
-	uint32_t run_count;
-};
 
 /*
  * Handshakes the descriptors and probes registration of every range (-EBUSY: another userfaultfd is

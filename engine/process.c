@@ -319,8 +319,10 @@ static void decide_marks(struct vm *vm)
 		atomic_store(&vm->has_marks, false);
 }
 
-/* Before a shard may hear of it. Pairs with vm_piece_address(), which does not zap at an address that
- * is something else by now. */
+/*
+ * Before a shard may hear of it. Pairs with vm_piece_address(), which does not zap at an address
+ * that is something else by now.
+ */
 static void set_moved(struct vm *vm, uint32_t index, bool has_moved)
 {
 	if (has_moved)

@@ -9,8 +9,8 @@ back-end for tests.
 Lines on stdin: `check` verifies every page, `write` gives every page new content (the generation is
 told with the command: `check 3`; `check 3 100` leaves the first hundred out), `discard FIRST COUNT`
 gives pages back with MADV_REMOVE, `zeros FIRST COUNT` verifies that pages are zero, `peek` reads
-one page in 300, `unmap` lets go, `renew` lets go and maps other memory, untouched, in the same place
-(`zeros` then reads that), `exec` runs the program anew, with another memory. `fork` makes a
+one page in 300, `unmap` lets go, `renew` lets go and maps other memory, untouched, in the same
+place (`zeros` then reads that), `exec` runs the program anew, with another memory. `fork` makes a
 child that maps the memory and waits; `child check 3` lets the youngest verify and end, `child end`
 end at once; `join` waits for its end.
 """

@@ -6,7 +6,7 @@
 
 #include "ctl/maps.h"
 #include "ctl/problem.h"
-#include "engine/engine.h"
+#include "engine/process_spec.h"
 #include "queue/base/bits.h"
 
 #define FILE_A 100
