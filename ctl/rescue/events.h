@@ -21,5 +21,12 @@ struct rescue_events {
  */
 void rescue_events_take(
 	struct rescue_events *events, const struct process_spec *process, uint32_t shard);
+/*
+ * Once nothing of the processes is registered any more, so that nothing new comes: reads until a
+ * while after the last message. Copies in a monitor may keep a descriptor open that nobody reads,
+ * and whoever unmapped a range of several shards has a message for each, one after the other.
+ */
+void rescue_events_drain(struct rescue_events *events, const struct process_spec *processes,
+	uint32_t process_count, uint32_t shard_count);
 
 #endif

@@ -252,6 +252,15 @@ static void start_injector(void)
 		log_warning("%s: VMMs keep their copies of our userfaultfds", problem.text);
 }
 
+/* Not before: a CPU that it takes to lock its memory would be the guests'. */
+static void await_injector(void)
+{
+	struct problem problem;
+
+	if (injector_await(&problem) < 0)
+		log_warning("%s: VMMs keep their copies of our userfaultfds", problem.text);
+}
+
 static int prepare(struct rescue *rescue, int supervisor_fd)
 {
 	static struct state_files files;
@@ -296,6 +305,7 @@ int rescue_run(const struct config *config, int supervisor_fd, uint32_t flags)
 	}
 	log_info("rescue: bringing the memory of all VMs back");
 	rescue_all(&rescue);
+	await_injector();
 	copies_close();
 	injector_stop();
 	if (rescue.held > 0) {

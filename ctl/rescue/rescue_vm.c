@@ -470,6 +470,8 @@ int rescue_vm_release(struct rescue_vm *vm)
 		return error;
 	for (uint32_t i = 0; i < vm->config.process_count; i++)
 		unregister(vm, &vm->config.processes[i]);
+	rescue_events_drain(vm->config.events, vm->config.processes, vm->config.process_count,
+		vm->config.shard_count);
 	atomic_store(&header_of(vm)->is_registered, false);
 	cipher_key_forget(&vm->key);
 	return 0;

@@ -16,7 +16,7 @@ from mapper import content as content_of
 from vmswap_crash import (adopt, into_minimal_mode, into_waiting, next_worker, status_of,
                           taken_over, worker_of)
 from vmswap_disk import FaultyDisk
-from vmswap_e2e import check, program, wait_until
+from vmswap_e2e import check, program, read_file, wait_until
 from vmswap_mapper import do, mapper
 from vmswap_room import Room
 from vmswap_rpc import REFUSED, RpcError
@@ -247,6 +247,29 @@ def test_a_rescue_leaves_open_what_it_cannot_close(rig):
     do(owner, "check 0")
     vm.detach()
     daemon.stop()
+
+
+def test_who_unmaps_memory_when_nobody_serves_goes_on_after_a_rescue(rig):
+    """It waits until that is read, once a shard, with the only thread that calls could run in."""
+    daemon = rig.daemon("--swap-limit", "1G")
+    owner = mapper(rig, "owner", "own", 64)
+    other = mapper(rig, "other", "join", owner.pid)
+    vm = daemon.attach(owner.pid, other.pid)
+    vm.run("enable")
+    vm.run("swap_out")
+    into_waiting(daemon)
+    mark = other.mark()
+    other.send("renew\n")
+    wait_until(lambda: "userfaultfd" in read_file(f"/proc/{other.pid}/wchan"), "it waits")
+
+    code, text = vmswapctl(daemon, "rescue")
+
+    check(code == 0, text)
+    other.expect("^OK renewed", since=mark)
+    do(other, f"zeros 0 {64 * 256}")
+    do(owner, "check 0")
+    for vmm in owner, other:
+        check(vmm.open_userfaultfds() == [], f"{vmm.name}: {vmm.open_userfaultfds()} are left")
 
 
 def test_rescue_brings_back_what_is_encrypted(rig):
