@@ -10,10 +10,12 @@ import vmswap_rpc
 from torture_daemon import Lost
 from torture_guests import ProcessGuest, pause, resize_balloon
 from vmswap_e2e import Failure, check, read_file, wait_until
-from vmswap_mapper import mapper
+from vmswap_mapper import do, mapper
 from vmswap_rpc import RpcError
 
 DETACH_S = 120
+# Of other memory that is looked at.
+ZEROS_PAGES = 4096
 ATTACH_S = 60
 # Answers that say no: not now, not in this state, no such VM any more.
 NO = (vmswap_rpc.ILLEGAL_STATE, vmswap_rpc.NOT_FOUND, vmswap_rpc.TIMEOUT, -32005)
@@ -185,8 +187,10 @@ def remove(world, member, rng):
     return said
 
 
-def gap(world, member, _rng):
-    """The late mapper lets go of the memory when no worker serves; the next one is told."""
+def gap(world, member, rng):
+    """The late mapper lets go of the memory when no worker serves; the next one is told, and leaves
+    what may be in its place alone."""
+    how = rng.choice(("unmap", "renew"))
     if not member.helper:
         return "no late mapper"
     if world.daemon.is_spared():
@@ -197,16 +201,18 @@ def gap(world, member, _rng):
     try:
         pid = world.daemon.worker_pid()
         vmswap_crash.stop_process(pid)
-        helper.send("unmap\n")
+        helper.send(how + "\n")
         # Memory that is not registered is gone at once.
         wait_until(lambda: len(helper.lines) > since
                    or "userfaultfd" in read_file(f"/proc/{helper.pid}/wchan"), "it waits", 10)
         os.kill(pid, signal.SIGKILL)
-        said = "unmapped"
+        said = how
     except FileNotFoundError:
-        helper.send("unmap\n")
+        helper.send(how + "\n")
         said = "the worker was faster to die"
-    helper.expect("^OK unmapped", since=since)
+    helper.expect("^OK (unmapped|renewed)", since=since)
+    if how == "renew":
+        do(helper, f"zeros 0 {ZEROS_PAGES}")
     try:
         world.daemon.call("vm.remove", vm=member.vm, pid=helper.pid)
     except Lost:
