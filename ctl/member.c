@@ -402,17 +402,19 @@ int member_check_maps(
 	return 0;
 }
 
-static bool has_moved(
-	const struct member *member, const struct area_list *areas, const struct mapping_list *list)
+/* Every area lies where it lay, and nothing else is mapped. */
+static bool is_as_before(const struct member *member, const struct area_list *areas,
+	const struct process_run *runs, uint32_t count)
 {
-	for (uint32_t i = 0; i < areas->count; i++) {
-		uint64_t address = 0;
+	uint32_t mapped = 0;
 
-		if (area_address(list, &areas->item[i], &address) < 0 ||
-			address != member->address[i])
-			return true;
-	}
-	return false;
+	for (uint32_t i = 0; i < areas->count; i++)
+		mapped += member->address[i] != 0;
+	for (uint32_t i = 0; i < count; i++)
+		if (runs[i].address != member->address[runs[i].region] ||
+			runs[i].size_bytes != areas->item[runs[i].region].size_bytes)
+			return false;
+	return count == mapped;
 }
 
 int member_find_runs(const struct member *member, const struct area_list *areas,
@@ -424,13 +426,11 @@ int member_find_runs(const struct member *member, const struct area_list *areas,
 
 	if (rc < 0)
 		return member_is_alive(member) ? rc : 0;
-	if (!has_moved(member, areas, &list))
-		return 0;
 	rc = area_runs(&list, areas, member->address, ret_runs, SPANS_MAX);
 	if (rc < 0)
 		return rc;
 	*ret_count = (uint32_t)rc;
-	return 1;
+	return is_as_before(member, areas, ret_runs, (uint32_t)rc) ? 0 : 1;
 }
 
 bool member_has_unmapped(const struct member *member, const struct area_list *areas)

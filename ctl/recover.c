@@ -242,17 +242,30 @@ static int open_vm(const struct recovery *recovery, uint32_t number, struct foun
 	return 0;
 }
 
+static bool maps_area(const struct mapping_list *list, const struct area *area)
+{
+	for (uint32_t i = 0; i < list->count; i++)
+		if (list->item[i].device == area->device && list->item[i].inode == area->inode)
+			return true;
+	return false;
+}
+
+/* -ENOENT only when the process has nothing of it, for sure. */
 static int open_area_in(const struct target *target, const struct area *area)
 {
 	struct mapping_list list;
-	int fd;
+	int fd = maps_read(target->pid, PAGE_BYTES, &list);
 
-	if (target->pidfd < 0 || maps_read(target->pid, PAGE_BYTES, &list) < 0)
-		return -ENOENT;
-	fd = target_open_file(target, &list, area->device, area->inode);
+	if (fd < 0)
+		return fd;
+	if (maps_area(&list, area)) {
+		fd = target_open_file(target, &list, area->device, area->inode);
+		fd = fd == -ENOENT ? -EAGAIN : fd;
+	} else {
+		fd = target_open_unmapped(target, area->device, area->inode);
+	}
 	maps_free(&list);
-	/* It may have unmapped it meanwhile. */
-	return fd >= 0 ? fd : target_open_unmapped(target, area->device, area->inode);
+	return fd;
 }
 
 /* Of guest memory that no process of the VM has any more: what is out of it is for nobody. */
@@ -270,12 +283,20 @@ static int make_blank(const struct area *area)
 /* A descriptor of the guest memory that @area is of, out of a process that has it. */
 static int open_area(const struct found_vm *vm, const struct area *area)
 {
-	int fd = -ENOENT;
+	int error = -ENOENT;
 
-	for (uint32_t i = 0; fd < 0 && i < PROCESSES_MAX; i++)
-		fd = open_area_in(&vm->member[i], area);
-	if (fd != -ENOENT)
-		return fd;
+	for (uint32_t i = 0; i < PROCESSES_MAX; i++) {
+		int fd = -ENOENT;
+
+		if (vm->member[i].pidfd >= 0)
+			fd = open_area_in(&vm->member[i], area);
+		if (fd >= 0)
+			return fd;
+		if (fd != -ENOENT && target_is_alive(&vm->member[i]))
+			error = fd;
+	}
+	if (error != -ENOENT)
+		return error;
 	log_warning("%s: no process has 0x%" PRIx64 " bytes of its memory any more",
 		ledger_of(vm)->name, area->size_bytes);
 	return make_blank(area);

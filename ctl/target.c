@@ -306,7 +306,7 @@ static int open_map_file(const struct target *target, const struct mapping *mapp
 struct file_search {
 	const struct target *target;
 	const struct mapping *mapping; /* its device and inode count */
-	int fd;			       /* ours; -1 */
+	int fd;			       /* ours, or why there is none: -ENOENT: no such file */
 };
 
 static int visit_file(void *context, int remote)
@@ -328,9 +328,10 @@ static int visit_file(void *context, int remote)
 
 static int open_descriptor(const struct target *target, const struct mapping *mapping)
 {
-	struct file_search search = {.target = target, .mapping = mapping, .fd = -1};
+	struct file_search search = {.target = target, .mapping = mapping, .fd = -ENOENT};
+	const int rc = visit_descriptors(target->pid, visit_file, &search);
 
-	return visit_descriptors(target->pid, visit_file, &search) == 1 ? search.fd : -ENOENT;
+	return rc < 0 ? rc : search.fd;
 }
 
 int target_open_memory(const struct target *target, const struct mapping *mapping)

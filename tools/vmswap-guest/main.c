@@ -260,7 +260,7 @@ static void wait_a_second(struct run *run, const sigset_t *signals, uint64_t *du
 	if (clock_ns() < *due_ns)
 		return;
 	report_second(run);
-	/* Seconds that a verification took are not made up for: lines of no pages would be stalls. */
+	/* What a verification took is not made up for: lines of no pages would look like stalls. */
 	*due_ns = MAX(*due_ns, clock_ns() - NS_PER_S) + NS_PER_S;
 }
 
