@@ -102,6 +102,7 @@ static int adopt_process(struct attachment *attachment, uint32_t place)
 {
 	const struct ledger_vm *kept = ledger_vm(&attachment->ledger);
 	struct member *member = &attachment->member[attachment->member_count];
+	const uint32_t shards = engine_shard_count(attachment->engine);
 	struct ledger_fds fds;
 	struct process_spec spec = {
 		.pid = kept->process[place].pid,
@@ -114,20 +115,27 @@ static int adopt_process(struct attachment *attachment, uint32_t place)
 	describe(&kept->process[place], member);
 	member->place = place;
 	member->is_kept = true;
-	rc = ledger_find_process(
-		&attachment->ledger, place, engine_shard_count(attachment->engine), &fds);
+	/* Of each, or of none: whoever wrote anything else was dying of it. */
+	if (member->remote_count != 0 && member->remote_count != shards)
+		return -EBADMSG;
+	rc = ledger_find_process(&attachment->ledger, place, shards, &fds);
 	if (rc < 0)
 		return rc;
 	member->target.pidfd = fds.pidfd;
 	member->channel = fds.channel;
-	rc = member_hold(member, fds.uffds);
-	if (rc < 0)
-		return rc;
 	spec.pidfd = member->target.pidfd;
+	rc = member_hold(member, fds.uffds);
+	if (rc < 0) {
+		close_fds(fds.uffds, shards);
+		member_close(member);
+		return rc;
+	}
 	find_runs(member, &attachment->areas, &spec);
 	rc = vm_process_adopt(attachment->vm, &spec, &member->process);
-	if (rc < 0)
+	if (rc < 0) {
+		member_close(member);
 		return rc;
+	}
 	member->is_joined = true;
 	attachment->member_count++;
 	PROBE(adopt, process);

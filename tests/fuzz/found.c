@@ -88,7 +88,7 @@ static void fill_tables(void)
 void found_start(int guest_fd)
 {
 	const struct engine_config config = {
-		.shard_count = 2,
+		.shard_count = FOUND_SHARDS,
 		.store = {.kind = SWAPFILE_UNNAMED, .path = ".", .limit_bytes = STORE_BYTES},
 	};
 	const struct region_spec region = {

@@ -16,6 +16,7 @@ struct engine;
 struct vm;
 
 #define FOUND_GUEST_PAGES (CHUNK_PAGES + 24u)
+#define FOUND_SHARDS	  2u
 
 enum found_part {
 	FOUND_SLOTS,

@@ -10,7 +10,6 @@
  * adopt.c is included whole: what fails half way ends the daemon, and here is let go of.
  */
 #include <dirent.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,6 +18,7 @@
 #include "ctl/keeper.h"
 #include "found.h"
 #include "fuzz.h"
+#include "io/uffd.h"
 
 static int guest_fd = -1;
 static int pid_fd = -1;
@@ -54,7 +54,7 @@ static void fill_ledger(void)
 	process->pid = getpid();
 	strcpy(process->comm, "vmm");
 	process->address[0] = 0x7f0000000000;
-	process->remote_count = 1;
+	process->remote_count = FOUND_SHARDS;
 }
 
 static void start(void)
@@ -65,7 +65,7 @@ static void start(void)
 	log_set_level(LOG_LEVEL_ERROR);
 	guest_fd = memfd_create("fuzz-guest", MFD_CLOEXEC);
 	pid_fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
-	uffd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	uffd = uffd_open();
 	ASSERT(guest_fd >= 0 && pid_fd >= 0 && uffd >= 0);
 	rc = ftruncate(guest_fd, FOUND_GUEST_PAGES * PAGE_BYTES);
 	ASSERT(rc == 0);
@@ -120,9 +120,12 @@ static void take_over(struct engine *engine, const struct ledger_found *kept)
 	(void)adopt_processes(&attachment);
 	found_use(engine, attachment.vm);
 	for (uint32_t i = 0; i < attachment.member_count; i++) {
-		close_fd(attachment.member[i].target.pidfd);
-		close_fd(attachment.member[i].target.uffd);
-		close_fd(attachment.member[i].channel);
+		const struct member *member = &attachment.member[i];
+
+		close_fd(member->target.pidfd);
+		close_fd(member->target.uffd);
+		close_fd(member->channel);
+		close_fds(member->uffds, member->remote_count);
 	}
 }
 
