@@ -375,12 +375,40 @@ static int read_file_maps(
 	return 0;
 }
 
+/* The same in a list of its own, to be freed. */
+static int list_file_maps(
+	const struct member *member, const struct area_list *areas, struct mapping_list *ret_list)
+{
+	struct mapping_list list = {.item = calloc(MAPPINGS_MAX + 1, sizeof(*list.item))};
+	int rc = -ENOMEM;
+
+	if (list.item)
+		rc = read_file_maps(member->target.pid, areas, list.item, &list.count);
+	if (rc < 0)
+		maps_free(&list);
+	*ret_list = list;
+	return rc;
+}
+
+static bool is_where_it_lay(
+	const struct member *member, const struct area_list *areas, const struct mapping_list *list)
+{
+	for (uint32_t i = 0; i < areas->count; i++) {
+		uint64_t address = 0;
+
+		if (area_address(list, &areas->item[i], &address) < 0 ||
+			(address != 0 && address != member->address[i]))
+			return false;
+	}
+	return true;
+}
+
 int member_check_maps(
 	const struct member *member, const struct area_list *areas, struct problem *problem)
 {
-	CLEANUP_FREE struct mapping *items = calloc(MAPPINGS_MAX + 1, sizeof(*items));
-	struct mapping_list list = {.item = items};
-	int rc = items ? read_file_maps(member->target.pid, areas, items, &list.count) : -ENOMEM;
+	struct mapping_list list;
+	int rc = list_file_maps(member, areas, &list);
+	bool is_same;
 
 	if (rc < 0 && !member_is_alive(member))
 		return 0;
@@ -388,18 +416,14 @@ int member_check_maps(
 		return problem_set(problem, rc, "scan-failed",
 			"cannot read the mappings of process %d: %s", (int)member->target.pid,
 			strerror(-rc));
-	for (uint32_t i = 0; i < areas->count; i++) {
-		uint64_t address = 0;
-
-		rc = area_address(&list, &areas->item[i], &address);
-		if (rc == 0 && (address == 0 || address == member->address[i]))
-			continue;
-		return problem_set(problem, -EREMCHG, "mapping-changed",
-			"process %d (%s) maps guest memory at other addresses than when it was "
-			"attached: detach the VM and attach it again",
-			(int)member->target.pid, member->target.comm);
-	}
-	return 0;
+	is_same = is_where_it_lay(member, areas, &list);
+	maps_free(&list);
+	if (is_same)
+		return 0;
+	return problem_set(problem, -EREMCHG, "mapping-changed",
+		"process %d (%s) maps guest memory at other addresses than when it was "
+		"attached: detach the VM and attach it again",
+		(int)member->target.pid, member->target.comm);
 }
 
 /* Every area lies where it lay, and nothing else is mapped. */
@@ -420,13 +444,13 @@ static bool is_as_before(const struct member *member, const struct area_list *ar
 int member_find_runs(const struct member *member, const struct area_list *areas,
 	struct process_run *ret_runs, uint32_t *ret_count)
 {
-	CLEANUP_FREE struct mapping *items = calloc(MAPPINGS_MAX + 1, sizeof(*items));
-	struct mapping_list list = {.item = items};
-	int rc = items ? read_file_maps(member->target.pid, areas, items, &list.count) : -ENOMEM;
+	struct mapping_list list;
+	int rc = list_file_maps(member, areas, &list);
 
 	if (rc < 0)
 		return member_is_alive(member) ? rc : 0;
 	rc = area_runs(&list, areas, member->address, ret_runs, SPANS_MAX);
+	maps_free(&list);
 	if (rc < 0)
 		return rc;
 	*ret_count = (uint32_t)rc;
@@ -435,16 +459,16 @@ int member_find_runs(const struct member *member, const struct area_list *areas,
 
 bool member_has_unmapped(const struct member *member, const struct area_list *areas)
 {
-	struct mapping *items;
-	uint32_t count = 0;
-	int rc;
+	struct mapping_list list;
+	bool is_empty;
 
 	if (!member_is_alive(member))
 		return true;
-	items = calloc(MAPPINGS_MAX + 1, sizeof(*items));
-	rc = items ? read_file_maps(member->target.pid, areas, items, &count) : -ENOMEM;
-	free(items);
-	return rc == 0 && count == 0;
+	if (list_file_maps(member, areas, &list) < 0)
+		return false;
+	is_empty = list.count == 0;
+	maps_free(&list);
+	return is_empty;
 }
 
 void member_leave(struct member *member, struct vm *vm, struct ledger_entry *ledger)

@@ -242,23 +242,16 @@ static int open_vm(const struct recovery *recovery, uint32_t number, struct foun
 	return 0;
 }
 
-static bool maps_area(const struct mapping_list *list, const struct area *area)
-{
-	for (uint32_t i = 0; i < list->count; i++)
-		if (list->item[i].device == area->device && list->item[i].inode == area->inode)
-			return true;
-	return false;
-}
-
 /* -ENOENT only when the process has nothing of it, for sure. */
 static int open_area_in(const struct target *target, const struct area *area)
 {
+	const struct area_list wanted = {.item = {*area}, .count = 1};
 	struct mapping_list list;
 	int fd = maps_read(target->pid, PAGE_BYTES, &list);
 
 	if (fd < 0)
 		return fd;
-	if (maps_area(&list, area)) {
+	if (area_filter(&wanted, &list) > 0) {
 		fd = target_open_file(target, &list, area->device, area->inode);
 		fd = fd == -ENOENT ? -EAGAIN : fd;
 	} else {

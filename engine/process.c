@@ -38,53 +38,37 @@ static void set_registered(struct vm *vm, bool is_registered)
 	atomic_store_explicit(&vm->is_registered, is_registered, memory_order_release);
 }
 
-/*
- * @call on every range of the process up to chunk @end. It fails where the process is dead or has
- * unmapped the range: then there is nothing to do.
- */
-static void each_range(const struct vm *vm, const struct vm_process *process, uint32_t end,
-	int (*call)(int uffd, uint64_t address, uint64_t size_bytes))
+/* Fails where the process is dead or has unmapped the range: then there is nothing to do. */
+static void unregister_up_to(const struct vm *vm, const struct vm_process *process, uint32_t end)
 {
 	for (uint32_t chunk = 0; chunk < end;) {
 		const struct piece piece = piece_at(vm, chunk);
 		const uint64_t address = piece_address(vm, process, chunk);
 
 		if (address != 0)
-			(void)call(process->uffd[piece.shard], address,
+			(void)uffd_unregister(process->uffd[piece.shard], address,
 				piece_bytes(vm, chunk, piece.chunk_count));
 		chunk += piece.chunk_count;
 	}
-}
-
-static void unregister_up_to(const struct vm *vm, const struct vm_process *process, uint32_t end)
-{
-	each_range(vm, process, end, uffd_unregister);
-}
-
-/* The piece that begins with @chunk. */
-static int register_piece(const struct vm *vm, const struct vm_process *process, uint32_t chunk)
-{
-	const struct piece piece = piece_at(vm, chunk);
-	const uint64_t address = piece_address(vm, process, chunk);
-
-	if (address == 0)
-		return 0;
-	return uffd_register(process->uffd[piece.shard], address,
-		piece_bytes(vm, chunk, piece.chunk_count), wants_wp(vm));
 }
 
 /* All pieces or none. */
 static int register_process(const struct vm *vm, const struct vm_process *process)
 {
 	for (uint32_t chunk = 0; chunk < vm->chunk_count;) {
-		const int error = register_piece(vm, process, chunk);
+		const struct piece piece = piece_at(vm, chunk);
+		const uint64_t address = piece_address(vm, process, chunk);
+		int error = 0;
 
+		if (address != 0)
+			error = uffd_register(process->uffd[piece.shard], address,
+				piece_bytes(vm, chunk, piece.chunk_count), wants_wp(vm));
 		if (error) {
 			unregister_up_to(vm, process, chunk);
 			return error;
 		}
 		PROBE(process, registering);
-		chunk += piece_at(vm, chunk).chunk_count;
+		chunk += piece.chunk_count;
 	}
 	return 0;
 }
@@ -466,7 +450,7 @@ static void wake_child(const struct vm *vm, uint32_t process, uint32_t shard, in
 
 	for (uint32_t i = 0; i < vm->shard_count; i++)
 		child.uffd[i] = i == shard ? uffd : -1;
-	each_range(vm, &child, vm->chunk_count, uffd_wake);
+	wake_all(vm, &child);
 }
 
 int vm_child_adopt(struct vm *vm, uint32_t process, const struct engine_child *child, int uffd)
