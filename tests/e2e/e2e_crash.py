@@ -120,17 +120,23 @@ def test_kills_in_the_middle_of_operations_lose_nothing(rig):
     daemon.stop()
 
 
-def test_a_vm_of_two_processes_is_taken_over(rig):
+def pair_out(rig, mib):
+    """A VM of two processes, all of it out."""
     daemon = rig.daemon("--swap-limit", "1G")
-    owner = mapper(rig, "owner", "own", 128)
+    owner = mapper(rig, "owner", "own", mib)
     other = mapper(rig, "other", "join", owner.pid)
-    vm = daemon.attach(owner.pid, other.pid, name="guest")
+    vm = daemon.attach(owner.pid, other.pid, name="pair")
     vm.run("enable")
     vm.run("swap_out")
+    return daemon, owner, other, vm
+
+
+def test_a_vm_of_two_processes_is_taken_over(rig):
+    daemon, owner, other, vm = pair_out(rig, 128)
     check(vm.metrics()["swap_pages"] > 0, f"{vm.metrics()}")
 
     kill_worker(daemon)
-    vm = taken_over(daemon, "guest")
+    vm = taken_over(daemon, "pair")
 
     check(sorted(vm.status()["pids"]) == sorted([owner.pid, other.pid]), f"{vm.status()}")
     do(other, "check 0")
@@ -163,14 +169,11 @@ def test_a_process_that_dies_in_the_gap_is_noticed(rig):
 
 
 def test_memory_that_a_process_unmaps_in_the_gap_costs_the_others_nothing(rig):
-    daemon = rig.daemon("--swap-limit", "1G")
-    owner = mapper(rig, "owner", "own", 64)
-    other = mapper(rig, "other", "join", owner.pid)
+    daemon, owner, other, _ = pair_out(rig, 64)
     guest = rig.guest("--size", "64M", "--working-set", "5")
-    vm = daemon.attach(owner.pid, other.pid, name="pair")
-    for each in (vm, daemon.attach(guest.pid)):
-        each.run("enable")
-        each.run("swap_out")
+    vm = daemon.attach(guest.pid)
+    vm.run("enable")
+    vm.run("swap_out")
 
     stop_process(daemon.pid)
     other.send("unmap\n")
@@ -189,12 +192,7 @@ def test_memory_that_a_process_unmaps_in_the_gap_costs_the_others_nothing(rig):
 
 def test_other_memory_in_the_place_of_what_was_unmapped_is_left_alone(rig):
     """It was told of, to a worker that is dead: the next one looks for itself."""
-    daemon = rig.daemon("--swap-limit", "1G")
-    owner = mapper(rig, "owner", "own", 64)
-    other = mapper(rig, "other", "join", owner.pid)
-    vm = daemon.attach(owner.pid, other.pid, name="pair")
-    vm.run("enable")
-    vm.run("swap_out")
+    daemon, owner, other, _ = pair_out(rig, 64)
     do(other, "renew")
 
     kill_worker(daemon)

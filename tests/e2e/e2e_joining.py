@@ -94,13 +94,19 @@ def test_eviction_waits_for_a_process_that_has_not_been_added(rig):
     daemon.check_idle()
 
 
-def test_a_process_that_still_maps_the_memory_cannot_be_removed(rig):
+def pair_out(rig):
+    """A VM of two processes, all of it out."""
     daemon = rig.daemon()
     owner = mapper(rig, "owner", "own", MIB)
     late = mapper(rig, "late", "join", owner.pid)
     vm = daemon.attach(owner.pid, late.pid)
     vm.run("enable")
     vm.run("swap_out")
+    return daemon, owner, late, vm
+
+
+def test_a_process_that_still_maps_the_memory_cannot_be_removed(rig):
+    daemon, owner, late, vm = pair_out(rig)
 
     error = refused(daemon.rpc.call, "vm.remove", vm=vm.name, pid=late.pid)
     check(str(late.pid) in error.message, error.message)
@@ -116,12 +122,7 @@ def test_a_process_that_still_maps_the_memory_cannot_be_removed(rig):
 
 
 def test_memory_in_the_place_of_what_was_unmapped_is_not_registered(rig):
-    daemon = rig.daemon()
-    owner = mapper(rig, "owner", "own", MIB)
-    late = mapper(rig, "late", "join", owner.pid)
-    vm = daemon.attach(owner.pid, late.pid)
-    vm.run("enable")
-    vm.run("swap_out")
+    daemon, owner, late, vm = pair_out(rig)
     do(late, "renew")
     vm.run("disable")
 

@@ -224,15 +224,21 @@ Test(sim_faults, moved_memory_is_served_at_its_new_address)
 	sim_abandon(&sim);
 }
 
-Test(sim_faults, memory_that_is_unmapped_comes_back_into_its_file)
+/* Process 0 of @processes unmaps 8 pages that are out. */
+static struct dispatch_result unmap_and_bring_in(uint32_t processes)
 {
 	struct dispatch_result result;
 
-	open_out(1);
-
+	open_out(processes);
 	fake_unmap(0, address_of(8), 8 * PAGE_BYTES);
 	sim_idle(&sim, 20);
 	cr_assert_eq(sim_dispatch(&sim, CHUNK_IN, 0, 1, &result), 0);
+	return result;
+}
+
+Test(sim_faults, memory_that_is_unmapped_comes_back_into_its_file)
+{
+	const struct dispatch_result result = unmap_and_bring_in(1);
 
 	cr_assert_eq(result.error, 0);
 	cr_assert_eq(result.left_pages, 0);
@@ -243,13 +249,7 @@ Test(sim_faults, memory_that_is_unmapped_comes_back_into_its_file)
 
 Test(sim_faults, memory_that_one_of_two_processes_unmaps_goes_to_the_other)
 {
-	struct dispatch_result result;
-
-	open_out(2);
-
-	fake_unmap(0, address_of(8), 8 * PAGE_BYTES);
-	sim_idle(&sim, 20);
-	cr_assert_eq(sim_dispatch(&sim, CHUNK_IN, 0, 1, &result), 0);
+	const struct dispatch_result result = unmap_and_bring_in(2);
 
 	cr_assert_eq(result.left_pages, 0);
 	cr_assert_eq(sim_stat(&sim, STAT_refilled_pages), 0);

@@ -164,6 +164,19 @@ def peek(_world, member, _rng):
     return "done"
 
 
+def take_out(world, member, helper):
+    """Of the VM, once it has let go of the memory."""
+    try:
+        world.daemon.call("vm.remove", vm=member.vm, pid=helper.pid)
+        said = "done"
+    except Lost:
+        said = "answer lost"
+    except RpcError as error:
+        said = say_no(world, error)
+    helper.end()
+    return said
+
+
 def remove(world, member, rng):
     """It lets go of the memory and leaves, or simply dies."""
     dies = rng.random() < 0.5
@@ -176,15 +189,7 @@ def remove(world, member, rng):
     since = helper.mark()
     helper.send("unmap\n")
     helper.expect("^OK", since=since)
-    try:
-        world.daemon.call("vm.remove", vm=member.vm, pid=helper.pid)
-        said = "done"
-    except Lost:
-        said = "answer lost"
-    except RpcError as error:
-        said = say_no(world, error)
-    helper.end()
-    return said
+    return take_out(world, member, helper)
 
 
 def gap(world, member, rng):
@@ -213,14 +218,7 @@ def gap(world, member, rng):
     helper.expect("^OK (unmapped|renewed)", since=since)
     if how == "renew":
         do(helper, f"zeros 0 {ZEROS_PAGES}")
-    try:
-        world.daemon.call("vm.remove", vm=member.vm, pid=helper.pid)
-    except Lost:
-        said += ", answer lost"
-    except RpcError as error:
-        said += f", {say_no(world, error)}"
-    helper.end()
-    return said
+    return f"{said}, {take_out(world, member, helper)}"
 
 
 def stop(_world, member, rng):
